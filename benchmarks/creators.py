@@ -23,10 +23,10 @@ from scipy import sparse
 from vrec.core.schema import INTERACTIONS, TIMESTAMP
 from vrec.evaluation.intervals import mean_intervals, paired_differences
 from vrec.retrieval.base import MatrixRecommender
-from vrec.retrieval.creators.config import CreatorsConfig
+from vrec.retrieval.config import CreatorsConfig
 from vrec.retrieval.creators.exposure import exposure_gini, keep_places_for_new
-from vrec.retrieval.creators.linear import DualEase
-from vrec.retrieval.creators.recommender import CreatorRecommender
+from vrec.retrieval.dual_ease import DualEase
+from vrec.retrieval.models.creators import CreatorRecommender
 from vrec.retrieval.models.graph_filter import GraphFilter
 from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.retrieval.models.popular import PopularRecommender

@@ -10,6 +10,9 @@ item of the target for each shopper. NDCG@10 of lists of the whole target:
   fitted on the other shoppers, after EMCDR (Man et al. 2017). With `shuffled` links the source's histories
   belong to other shoppers.
 - **warm**: the others of the first fold, with both histories, beside `item_knn` on the target alone.
+- **unlinked**: every second one of these without a link, while all others have theirs.
+
+Who gets no list is shown the popular one, as by `vrec recommend`; of the target alone that is all the cold.
 
 Prints the mean over shoppers, and the paired difference of `cross_domain` from each, with 95 % intervals. An
 item that is sold in both domains is in both, with the same buyers: `twins` is the share of held-out items of
@@ -57,15 +60,13 @@ def report(folder: Path, target: str, source: str, *, folds: int) -> None:
     own = read(folder / f"{target}_{source}_train.txt")
     other = read(folder / f"{source}_{target}_train.txt")
     test = read(folder / f"{target}_{source}_test.txt")
-    figures: dict[str, dict[str, list[Floats]]] = {"cold": {}, "warm": {}}
+    figures: dict[str, dict[str, list[Floats]]] = {"cold": {}, "warm": {}, "unlinked": {}}
     order = np.random.default_rng(0).permutation(len(test))
     for fold in range(folds):
         cold = order % FOLDS == fold
         gone = np.isin(own[:, 0], test[cold, 0])
         fitted = own[~gone]
-        for part, name, values in measure(fitted, other, test, cold):
-            if part == "warm" and fold:
-                continue
+        for part, name, values in measure(fitted, other, test, cold, with_warm=not fold):
             figures[part].setdefault(name, []).append(values)
     print(f"\n{target} from {source}, {folds} folds; twins {twin_share(own, other, test):.1%}")
     for part, models in figures.items():
@@ -77,50 +78,58 @@ def report(folder: Path, target: str, source: str, *, folds: int) -> None:
             print(f"    {name:22} {interval(each)}{gap}", flush=True)
 
 
-def measure(own: Pairs, other: Pairs, test: Pairs, cold: npt.NDArray[np.bool_]) -> Iterator[Figures]:
+def measure(
+    own: Pairs, other: Pairs, test: Pairs, cold: npt.NDArray[np.bool_], *, with_warm: bool
+) -> Iterator[Figures]:
     """Yield the part, the model and the NDCG@10 of each of its shoppers."""
     columns = np.unique(own[:, 1])
     videos = [f"t{item}" for item in columns]
-    content = CatalogContent(
-        complete_videos(
-            pa.table(
-                {
-                    "video_id": videos + [f"s{item}" for item in np.unique(other[:, 1])],
-                    "domain": ["target"] * len(videos) + ["source"] * len(np.unique(other[:, 1])),
-                }
-            ),
-            "videos",
-        )
-    )
+    content = CatalogContent(catalog(videos, [f"s{item}" for item in np.unique(other[:, 1])]))
     alone, merged = table((own, "t")), table((own, "t"), (other, "s"))
-    shuffled = other.copy()
-    shuffled[:, 0] = np.random.default_rng(1).permutation(other[:, 0].max() + 1)[other[:, 0]]
     config = RetrievalConfig()
-    across = CrossDomain(CrossDomainConfig(target="target"))
-    ours = across.fit(merged, content)
-    print(f"    weight {ours.report['weights']}", flush=True)
+    ours = cross_domain(merged, content, "as linked")
     mixed = {name: build_recommender(name, config).fit(merged) for name in ("item_knn", "als")}
     popular = build_recommender("popular", config).fit(alone)
-    users = [f"u{user}" for user in test[cold, 0]]
-    wanted = [f"t{item}" for item in test[cold, 1]]
-    yield "cold", "cross_domain", gains(ours.recommend(users, K), users, wanted)
-    for name, model in mixed.items():
-        yield "cold", f"{name}, merged", gains(model.recommend(users, K, candidates=videos), users, wanted)
+    users, wanted = [f"u{user}" for user in test[cold, 0]], [f"t{item}" for item in test[cold, 1]]
     strangers = table((np.stack([test[cold, 0], np.full(cold.sum(), columns[0])], 1), "t"))
-    shown = popular.recommend_from(strangers, K, allow_seen=True)
-    yield "cold", "popular", gains(shown, users, wanted)
+    base = gains(popular.recommend_from(strangers, K, allow_seen=True), users, wanted)
+    yield "cold", "cross_domain", gains(ours.recommend(users, K), users, wanted, base)
+    for name, model in mixed.items():
+        lists = model.recommend(users, K, candidates=videos)
+        yield "cold", f"{name}, merged", gains(lists, users, wanted, base)
+    yield "cold", "popular, target alone", base
     yield "cold", "mapped", mapped_gains(own, other, test[cold], columns)
-    other_links = CrossDomain(CrossDomainConfig(target="target")).fit(
-        table((own, "t"), (shuffled, "s")), content
-    )
-    yield "cold", "cross_domain, shuffled", gains(other_links.recommend(users, K), users, wanted)
-    users = [f"u{user}" for user in test[~cold, 0]]
-    wanted = [f"t{item}" for item in test[~cold, 1]]
-    yield "warm", "cross_domain", gains(ours.recommend(users, K), users, wanted)
+    shuffled = other.copy()
+    shuffled[:, 0] = np.random.default_rng(1).permutation(other[:, 0].max() + 1)[other[:, 0]]
+    strange = cross_domain(table((own, "t"), (shuffled, "s")), content, "shuffled")
+    yield "cold", "cross_domain, shuffled", gains(strange.recommend(users, K), users, wanted, base)
+    if not with_warm:
+        return
+    users, wanted = [f"u{user}" for user in test[~cold, 0]], [f"t{item}" for item in test[~cold, 1]]
     only = build_recommender("item_knn", config).fit(alone)
+    yield "warm", "cross_domain", gains(ours.recommend(users, K), users, wanted)
     yield "warm", "item_knn, target alone", gains(only.recommend(users, K), users, wanted)
+    yield "warm", "cross_domain, shuffled", gains(strange.recommend(users, K), users, wanted)
     for name, model in mixed.items():
         yield "warm", f"{name}, merged", gains(model.recommend(users, K, candidates=videos), users, wanted)
+    users, wanted = users[::2], wanted[::2]
+    linked = other[~np.isin(other[:, 0], test[~cold, 0][::2])]
+    fewer = cross_domain(table((own, "t"), (linked, "s")), content, "half unlinked")
+    yield "unlinked", "cross_domain", gains(fewer.recommend(users, K), users, wanted)
+    yield "unlinked", "item_knn, target alone", gains(only.recommend(users, K), users, wanted)
+
+
+def cross_domain(interactions: pa.Table, content: CatalogContent, links: str) -> CrossDomain:
+    """Return the model of the target, and print the weight that its fit chose."""
+    model = CrossDomain(CrossDomainConfig(target="target")).fit(interactions, content)
+    print(f"    {links}: weight {model.report['weights']}, leads {model.report['leads']}", flush=True)
+    return model
+
+
+def catalog(target: list[str], source: list[str]) -> pa.Table:
+    """Return VIDEOS of both domains."""
+    domains = ["target"] * len(target) + ["source"] * len(source)
+    return complete_videos(pa.table({"video_id": target + source, "domain": domains}), "videos")
 
 
 def read(path: Path) -> Pairs:
@@ -145,16 +154,22 @@ def table(*parts: tuple[Pairs, str]) -> pa.Table:
     ).rename_columns(["user_id", "video_id", "weight", "at"]).cast(INTERACTIONS.arrow())  # fmt: skip
 
 
-def gains(lists: pa.Table, users: list[str], wanted: list[str]) -> Floats:
-    """Return the (users,) NDCG@10 of lists with one relevant item for each user."""
-    places = {
-        (user, video): rank
-        for user, video, rank in zip(
-            *(lists.column(name).to_pylist() for name in ("user_id", "video_id", "rank")), strict=True
-        )
-    }
+def gains(lists: pa.Table, users: list[str], wanted: list[str], without: Floats | None = None) -> Floats:
+    """Return the (users,) NDCG@10 of lists with one relevant item for each user.
+
+    Args:
+        lists: RECOMMENDATIONS.
+        users: The users.
+        wanted: Relevant item of each.
+        without: (users,) NDCG@10 of those without a list; None for 0.
+    """
+    columns = (lists.column(name).to_pylist() for name in ("user_id", "video_id", "rank"))
+    places = {(user, video): rank for user, video, rank in zip(*columns, strict=True)}
     found = [places.get(pair) for pair in zip(users, wanted, strict=True)]
-    return np.array([0.0 if rank is None or rank > K else 1 / np.log2(1 + rank) for rank in found])
+    values = np.array([0.0 if rank is None or rank > K else 1 / np.log2(1 + rank) for rank in found])
+    if without is None:
+        return values
+    return np.where(np.isin(users, lists.column("user_id").to_pylist()), values, without)
 
 
 def mapped_gains(own: Pairs, other: Pairs, test: Pairs, columns: Pairs) -> Floats:

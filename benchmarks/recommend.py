@@ -20,7 +20,7 @@ from vrec.bundle.bundle import ServingBundle
 from vrec.bundle.neighbors import VideoNeighbors
 from vrec.bundle.smoke_requests import SMOKE_ANSWERS
 from vrec.config.serve import ServeConfig
-from vrec.core.schema import EMBEDDINGS
+from vrec.core.schema import CREATORS, EMBEDDINGS
 from vrec.core.types import CatalogContent, Vectors
 from vrec.profiles.profile import EventRecord, Profile, VideoMetadata
 from vrec.profiles.update import ProfilesConfig, apply_event, video_metadata
@@ -116,6 +116,13 @@ def bundle_of(count: int, rng: np.random.Generator) -> tuple[ServingBundle, Vect
         popularity=Popularity(),
         embed=None,
         profiles=ProfilesConfig(),
+        history_factors={},
+        other_videos=(),
+        early_leave_s=None,
+        live=None,
+        moments=None,
+        creators=CREATORS.arrow().empty_table(),
+        creator_model=None,
         ranker=ranker_of(content),
         neighbors=VideoNeighbors(tuple(ids), places, scores),
         index=index,

@@ -6,6 +6,9 @@ what Ray Serve costs by itself: HTTP to one deployment, a call to a second one a
 nothing done. The service does as many hops, and on the way fetches a profile, finds 300 candidates among the
 videos, scores the best of them with a DIN over the shopper's last events and makes a list.
 
+Drawing the shop takes minutes, so that its bundle is kept in the folder for temporary files, and later runs
+take it from there.
+
 Single events go to the service, and to one deployment that appends to a store of the same kind and no more,
 in batches of `serve.batch`: it checks nothing, has no second hop, and nobody reads what it stores.
 """
@@ -13,6 +16,7 @@ in batches of `serve.batch`: it checks nothing, has no second hop, and nobody re
 import asyncio
 import json
 import multiprocessing
+import shutil
 import tempfile
 import time
 import uuid
@@ -29,6 +33,7 @@ from ray import serve
 
 from vrec.bundle.bundle import ServingBundle
 from vrec.config.serve import ServeConfig
+from vrec.core.errors import BundleError
 from vrec.pipelines.cluster import connect_cluster
 from vrec.profiles.stores.codec import table_from_rows
 from vrec.profiles.stores.sqlite.config import SqliteConfig
@@ -244,16 +249,27 @@ def show(found: dict[str, Any], cold_s: float, videos: int) -> None:
     print(f"events one by one: bare {a:.0f}/s, vrec {b:.0f}/s, ratio {b / a:.2f} (wanted .8; by {rounds})")
 
 
+def kept_bundle(uri: str, videos: int) -> ServingBundle:
+    """Return the bundle in a folder, drawn now if there is none or one of another version of vrec."""
+    try:
+        return ServingBundle.load(uri)
+    except BundleError:
+        shutil.rmtree(uri, ignore_errors=True)
+        print(f"drawing a shop into {uri}", flush=True)
+        return ServingBundle.load(large_bundle(uri, videos=videos))
+
+
 def main() -> None:
-    parser = number_parser(__doc__, videos=100_000, seconds=5.0, rounds=5)
+    parser = number_parser(__doc__, videos=100_000, seconds=3.0, rounds=5)
     parser.add_argument("--api", type=int, default=2, help="HTTP replicas, as in serve_configs/dev.yaml")
     parser.add_argument("--ranking", type=int, default=0, help="ranking replicas; with none, HTTP ones rank")
-    parser.add_argument("--bundle", default=None, help="one that was written before; drawn anew otherwise")
+    parser.add_argument("--bundle", default=None, help="folder; drawn there if there is none")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bundle = asked.bundle or large_bundle(str(folder / "bundle"), videos=asked.videos)
-        videos = ServingBundle.load(bundle).videos.column("video_id").to_pylist()
+        bundle = asked.bundle or str(Path(tempfile.gettempdir()) / f"vrec-large-shop-{asked.videos}")
+        loaded_bundle = kept_bundle(bundle, asked.videos)
+        videos = loaded_bundle.videos.column("video_id").to_pylist()
         config = ServeConfig.model_validate(
             {
                 "bundle": bundle,

@@ -7,13 +7,20 @@ Run `vrec serve` first, without keys and with `serve.security.requests_per_secon
 
 import argparse
 import json
+import multiprocessing
+import os
 import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
+import psutil
 
+STREAMS, PERIOD_S = 200, 5.0
+TOGETHER, BEATING = 40, 16
+"""Beats of a request that has several, and threads that beat."""
 STREAMERS, SHOPPERS = 3, 4
 LIFE_S = 0.4
 """Seconds for which a stream lives in the race."""
@@ -44,16 +51,30 @@ def seconds_to_first_list(url: str, starts: int) -> list[float]:
     return found
 
 
-def beating(url: str, streams: int, period_s: float, stop: threading.Event) -> None:
-    """Let streams beat, each once per period, until told to stop."""
-    names = [f"beat-{number}" for number in range(streams)]
+def beating(url: str, way: str, started: Any, stop: Any) -> None:
+    """Let STREAMS streams beat until told to stop, each every PERIOD_S; a process of its own."""
+    names = [f"beat-{number}" for number in range(STREAMS)]
     for name in names:
         send(url, "PUT", f"/v1/streams/{name}", {"streamer_id": name})
-    sent, begun = 0, time.perf_counter()
-    while not stop.is_set():
-        send(url, "POST", f"/v1/streams/{names[sent % streams]}/beat", {"viewers": sent})
-        sent += 1
-        time.sleep(max(0.0, begun + sent * period_s / streams - time.perf_counter()))
+    started.set()
+    begun = time.perf_counter()
+
+    def beat(first: int, threads: int) -> None:
+        sent = first
+        while not stop.is_set():
+            at = begun + sent * PERIOD_S / (STREAMS if way == "one" else STREAMS / TOGETHER)
+            time.sleep(max(0.0, at - time.perf_counter()))
+            if way == "one":
+                send(url, "POST", f"/v1/streams/{names[sent % STREAMS]}/beat", {"viewers": sent})
+            else:
+                part = [names[(sent * TOGETHER + place) % STREAMS] for place in range(TOGETHER)]
+                beats = [{"stream_id": name, "viewers": sent} for name in part]
+                send(url, "POST", "/v1/streams:beat", {"beats": beats})
+            sent += threads
+
+    with ThreadPoolExecutor(BEATING) as pool:
+        for task in [pool.submit(beat, number, BEATING) for number in range(BEATING)]:
+            task.result()
     for name in names:
         send(url, "DELETE", f"/v1/streams/{name}")
 
@@ -68,24 +89,56 @@ def latencies(url: str, seconds: float) -> list[float]:
     return found
 
 
-def beside_beats(url: str, streams: int, period_s: float, rounds: int, seconds: float) -> None:
-    """Print the latency of lists with and without streams that beat, in turns."""
-    without: list[float] = []
-    beside: list[float] = []
+def service_cpu_s() -> float:
+    """Return the CPU seconds of all processes of Serve on this machine, which are the service's."""
+    found = 0.0
+    for process in psutil.process_iter(["cmdline", "cpu_times"]):
+        name = " ".join(process.info["cmdline"] or [])
+        if name.startswith("ray::Serve") or name.startswith("ray::ProxyActor"):
+            found += process.info["cpu_times"].user + process.info["cpu_times"].system
+    return found
+
+
+def beside_beats(url: str, way: str, rounds: int, seconds: float) -> None:
+    """Print the latency of lists with and without streams that beat, in turns.
+
+    Args:
+        url: The service.
+        way: Whether each beat is a request of its own (`one`), or TOGETHER of them are (`together`).
+        rounds: Number of turns.
+        seconds: Length of a turn with, and of one without.
+    """
+    taken: dict[str, list[float]] = {"without": [], "beside": []}
+    cpu = dict.fromkeys(taken, 0.0)
+
+    def measure(side: str) -> None:
+        before = service_cpu_s()
+        taken[side] += latencies(url, seconds)
+        cpu[side] += service_cpu_s() - before
+
     for _ in range(rounds):
-        without += latencies(url, seconds)
-        stop = threading.Event()
-        with ThreadPoolExecutor(1) as threads:
-            beats = threads.submit(beating, url, streams, period_s, stop)
-            time.sleep(5)
-            beside += latencies(url, seconds)
-            stop.set()
-            beats.result()
+        measure("without")
+        started, stop = multiprocessing.Event(), multiprocessing.Event()
+        beats = multiprocessing.Process(target=beating, args=(url, way, started, stop))
+        beats.start()
+        # To start them is work of another kind: edits of the catalog.
+        started.wait()
+        time.sleep(1.5)
+        measure("beside")
+        stop.set()
+        beats.join()
+    without, beside = (np.array(values) for values in taken.values())
+    how = "one a request" if way == "one" else f"{TOGETHER} a request"
+    print(f"{STREAMS} streams that beat every {PERIOD_S:g} s, {how}; load average {os.getloadavg()[0]:.0f}")
     for share in (0.5, 0.95):
         a, b = np.quantile(without, share), np.quantile(beside, share)
-        beats = f"{streams} streams that beat every {period_s:g} s"
-        print(f"p{share * 100:.0f}: {a * 1e3:.1f} ms without, {b * 1e3:.1f} ms beside {beats}, "
-              f"{b / a:.2f} times ({len(without)} and {len(beside)} lists)")  # fmt: skip
+        print(f"p{share * 100:.0f}: {a * 1e3:.1f} ms without, {b * 1e3:.1f} ms beside, {b / a:.2f} times "
+              f"({len(without)} and {len(beside)} lists)")  # fmt: skip
+    a, b = cpu["without"] / len(without), cpu["beside"] / len(beside)
+    each = (b - a) * len(beside) / (rounds * seconds * STREAMS / PERIOD_S)
+    print(
+        f"CPU of the service: {a * 1e3:.1f} ms a list without, {b * 1e3:.1f} beside; {each * 1e3:.1f} a beat"
+    )
 
 
 class Race:
@@ -130,10 +183,12 @@ def main() -> None:
     parser.add_argument("--answers", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=4)
     options = parser.parse_args()
+    multiprocessing.set_start_method("spawn")
     waits = np.array(seconds_to_first_list(options.url, options.starts))
     print(f"start to first list: median {np.median(waits):.3f} s, p95 {np.quantile(waits, 0.95):.3f} s, "
           f"most {waits.max():.3f} s, of {len(waits)}")  # fmt: skip
-    beside_beats(options.url, streams=200, period_s=5.0, rounds=options.rounds, seconds=10.0)
+    for way in ("together", "one"):
+        beside_beats(options.url, way, rounds=options.rounds, seconds=10.0)
     race = Race(options.url, options.answers)
     with ThreadPoolExecutor(STREAMERS + SHOPPERS) as threads:
         tasks = [threads.submit(race.stream) for _ in range(STREAMERS)]

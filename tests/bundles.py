@@ -14,7 +14,9 @@ from vrec.core.schema import EMBEDDINGS, conform
 from vrec.core.types import CatalogContent
 from vrec.encoders.config import EmbedConfig
 from vrec.events.config import InterestConfig
+from vrec.events.creators import follows_from_events
 from vrec.events.interactions import aggregate_interactions, weigh_events
+from vrec.profiles.creators import creator_statistics
 from vrec.profiles.update import ProfilesConfig, video_metadata
 from vrec.ranking.config import LabelsConfig, LogSplitConfig
 from vrec.ranking.labels import build_labels, split_log
@@ -94,6 +96,9 @@ def parts_of(
         recommender=ItemKnn().fit(rows),
         interactions=rows,
         embed=embed,
+        creators=creator_statistics(
+            found.events, found.videos, follows_from_events(found.events, found.videos)
+        ),
     )
 
 

@@ -30,11 +30,22 @@ hypothesis.settings.load_profile("vrec")
 ROOT = Path(__file__).resolve().parents[1]
 CLIENT = ROOT / "clients" / "python"
 CLUSTERS = {
-    "e2e": ("bad_input", "cli", "http_embed", "kill", "own_log", "s3_chain", "serve"),
+    "e2e": (
+        "bad_input",
+        "cli",
+        "http_embed",
+        "kill",
+        "own_log",
+        "raw_ids",
+        "s3_chain",
+        "serve",
+        "stream_content",
+    ),
     "pipelines": ("lost_nodes",),
-    "pipelines/embed": ("run",),
+    "pipelines/embed": ("moments", "run"),
     "pipelines/evaluate": ("run",),
     "pipelines/features": ("run",),
+    "pipelines/federated": ("actors",),
     "pipelines/fit": ("run",),
     "pipelines/train": ("ranker", "encoder"),
     "pipelines/tune": ("targets", "sweep"),
@@ -43,7 +54,9 @@ CLUSTERS = {
 }
 """By folder, the files of tests that use Ray: `ray_cluster`, or commands that start one of their own. Not
 e2e/test_job_submit.py, whose head is its own altogether: what is here takes longer than all else together."""
-ON_PAGE = {f"tests/e2e/test_{name}.py" for name in ("page", "page_actions", "client")}
+ON_PAGE = {
+    f"tests/e2e/test_{name}.py" for name in ("page", "page_actions", "page_elsewhere", "page_live", "client")
+}
 """Files of tests that share the bundle of `page_shop`, which takes long to write."""
 ON_RAY = {f"tests/{folder}/test_{name}.py" for folder, names in CLUSTERS.items() for name in names}
 
@@ -154,3 +167,20 @@ class _Together(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """How `pytest -n` shares the tests out."""
     return _Together(config, log)
+
+
+_CRASHED = pytest.StashKey[set[str]]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str, sched: Any) -> None:
+    """Note a test at which its process died. Another process runs it again, and then pytest forgets it."""
+    sched.config.stash.setdefault(_CRASHED, set()).add(crashitem)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave tests at which a process died to `pytest --last-failed`."""
+    crashed, cache = session.config.stash.get(_CRASHED, set()), session.config.cache
+    if crashed and cache is not None:
+        cache.set("cache/lastfailed", cache.get("cache/lastfailed", {}) | dict.fromkeys(crashed, True))

@@ -218,6 +218,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(0.02)
             self.wfile.write(bytes([byte]))
 
+    def route_endless(self, data: bytes) -> None:
+        """The file, again and again, until the client has gone."""
+        self.close_connection = True
+        self.answer(200, content_length="", connection="close")
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(data)
+
+    def route_without_ranges(self, data: bytes) -> None:
+        """All of it, whatever part was asked for."""
+        self.answer(200, data)
+
     def route_silent(self, data: bytes) -> None:
         """A header, then nothing until the client has gone."""
         self.send_response(200)

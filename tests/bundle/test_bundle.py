@@ -156,14 +156,14 @@ def test_other_versions_and_other_folders_are_refused(copied, tmp_path):
         path.write_text(json.dumps(manifest | changes))
         return str(copied)
 
-    with pytest.raises(BundleError, match="format 9; this vrec reads format 2"):
+    with pytest.raises(BundleError, match="format 9; this vrec reads format 3"):
         ServingBundle.load(written(data=manifest["data"] | {"format": 9}))
     with pytest.raises(BundleError, match="kind item_knn, not a bundle"):
         ServingBundle.load(written(kind="item_knn"))
     with pytest.raises(BundleError, match="another version of vrec"):
         ServingBundle.load(written(files={k: v for k, v in manifest["files"].items() if k != "about.json"}))
     with pytest.raises(BundleError, match="another version of vrec"):
-        ServingBundle.load(written(data={"format": 2}))
+        ServingBundle.load(written(data={"format": 3}))
     for text in ("{", "[]", "null", '{"kind": "bundle"}', '{"kind": "bundle", "data": 3}'):
         path.write_text(text)
         with pytest.raises(BundleError, match=r"manifest\.json is not the manifest of a bundle"):

@@ -31,6 +31,7 @@ from vrec_client import AsyncVrecClient, EventSender, VrecClient, models
 
 with VrecClient("http://127.0.0.1:1", "key") as vrec, EventSender(vrec, file="queue.db") as sender:
     answer = vrec.recommend(body=models.UserRecommendRequest(user_id="u", k=3))
+    assert isinstance(answer, models.RecommendResponse)
     shown: list[tuple[str, float | None]] = [(item.video_id, item.price) for item in answer.items]
     sender.send(
         models.UserEventRequest(event_id="e", user_id="u", video_id="v", kind=models.EventKind.CLICK)
@@ -40,7 +41,9 @@ with VrecClient("http://127.0.0.1:1", "key") as vrec, EventSender(vrec, file="qu
 
 async def main() -> None:
     async with AsyncVrecClient("http://127.0.0.1:1") as vrec:
-        arm: str = (await vrec.recommend(body=models.UserRecommendRequest(user_id="u"))).arm
+        answer = await vrec.recommend(body=models.UserRecommendRequest(user_id="u"))
+        assert isinstance(answer, models.RecommendResponse)
+        arm: str = answer.arm
         print(arm)
 
 

@@ -74,7 +74,7 @@ def test_every_setting_is_read_somewhere():
     [
         (
             "retrieval.ease.l2=4",
-            "retrieval.ease.l2: unknown; retrieval.ease has regularization, binary, max_videos",
+            "retrieval.ease.l2: unknown; retrieval.ease has regularization, binary, max_videos, ",
         ),
         ("embd={batch_size: 3}", "embd: unknown; did you mean embed?"),
         ("train.workers=2", "train.workers: unknown; did you mean train.ranker.workers?"),

@@ -15,7 +15,7 @@ from vrec.core.errors import VrecError
 from vrec.core.schema import EVENT_KINDS, EVENTS
 from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile, ProfileBuilder
-from vrec.profiles.stores.codec import rows_from_table
+from vrec.profiles.stores.codec import event_key, rows_from_table
 from vrec.profiles.stores.sqlite.jobs import PendingAppend
 from vrec.profiles.stores.sqlite.store import SqliteStore
 from vrec.profiles.update import record_event
@@ -50,7 +50,9 @@ class RemembersUntilClosed(Sound):
 
     def submit_all(self, events, sizes):
         rows = rows_from_table(events)
-        return self._enqueue(PendingAppend(rows, [self._key_of(self.salt + row[0]) for row in rows], sizes))
+        return self._enqueue(
+            PendingAppend(rows, [event_key(self.salt + row[0], self._secret) for row in rows], sizes)
+        )
 
 
 class KnowsOtherCallsOnly(Sound):
@@ -58,7 +60,7 @@ class KnowsOtherCallsOnly(Sound):
 
     def submit_all(self, events, sizes):
         rows, ids = rows_from_table(events), events.column("event_id").to_pylist()
-        keys = [self._key_of(f"{name}{ids[:i].count(name)}") for i, name in enumerate(ids)]
+        keys = [event_key(f"{name}{ids[:i].count(name)}", self._secret) for i, name in enumerate(ids)]
         return self._enqueue(PendingAppend(rows, keys, sizes))
 
 
@@ -72,7 +74,9 @@ class SameIdOtherEvent(Sound):
 
     def submit_all(self, events, sizes):
         rows = rows_from_table(events)
-        return self._enqueue(PendingAppend(rows, [self._key_of(row[0] + row[3]) for row in rows], sizes))
+        return self._enqueue(
+            PendingAppend(rows, [event_key(row[0] + row[3], self._secret) for row in rows], sizes)
+        )
 
 
 class Altered(Sound):

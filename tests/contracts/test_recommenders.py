@@ -8,6 +8,7 @@ from vrec.retrieval.config import (
     AutoConfig,
     BlendConfig,
     CoVisitationConfig,
+    CreatorsConfig,
     CrossDomainConfig,
     EaseConfig,
     GraphFilterConfig,
@@ -22,6 +23,7 @@ from vrec.retrieval.models.als import Als
 from vrec.retrieval.models.auto import AutoRecommender
 from vrec.retrieval.models.co_visitation import CoVisitation
 from vrec.retrieval.models.content import ContentRecommender
+from vrec.retrieval.models.creators import CreatorRecommender
 from vrec.retrieval.models.cross_domain import CrossDomain
 from vrec.retrieval.models.ease import Ease
 from vrec.retrieval.models.graph_filter import GraphFilter
@@ -53,6 +55,7 @@ RECOMMENDERS: dict[str, Make] = {
         CoVisitationConfig(window=2, backward=0.2, popularity_power=0.4)
     ),
     "als": lambda: Als(AlsConfig(factors=6)),
+    "creators": lambda: CreatorRecommender(CreatorsConfig(regularization=3)),
     "ease": lambda: Ease(EaseConfig(regularization=3)),
     "mult_vae": lambda: MultVae(MultVaeConfig(hidden=16, latent=8, epochs=2)),
     "neumf": lambda: NeuMf(NeuMfConfig(factors=4, layers=(8, 4), epochs=2)),

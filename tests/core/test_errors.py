@@ -14,7 +14,6 @@ from vrec.core.errors import (
     VideoError,
     VrecError,
     fix_for,
-    name_once,
     os_error_reason,
     video_errors,
 )
@@ -48,7 +47,9 @@ def test_video_errors_are_all_subclasses_and_the_base():
 def test_only_failures_that_may_pass_are_transient():
     transient = {name for name, kind in video_errors().items() if kind.transient and hasattr(errors, name)}
     assert transient == {
-        *("VanishedVideo", "UnreachableVideo", "DecodeTimeout", "UnlistedVideo", "ReadFailed", "DecodeFailed")
+        *("VanishedVideo", "UnreachableVideo", "DecodeTimeout"),
+        *("UnlistedVideo", "ReadFailed", "DecodeFailed"),
+        *("PlaylistError", "PlaylistStalled", "SourceRefused"),
     }
     assert (VanishedVideo.stage, UnreachableVideo.stage) == ("read", "read")
     assert (DecodeTimeout.stage, EncodeFailed.stage) == ("decode", "encode")
@@ -63,18 +64,3 @@ def test_only_failures_that_may_pass_are_transient():
 )
 def test_an_os_error_s_reason_is_the_system_s_or_its_own_text(error, reason):
     assert os_error_reason(error) == reason
-
-
-@pytest.mark.parametrize(
-    ("name", "message", "said"),
-    [
-        ("/b", "/b: no manifest.json there", "/b: no manifest.json there"),
-        ("/b/", "/b: no manifest.json there", "/b: no manifest.json there"),
-        ("/b", "/b is damaged", "/b is damaged"),
-        ("/b", "/b/manifest.json is missing", "/b/manifest.json is missing"),
-        ("/b", "/bc is damaged", "/b: /bc is damaged"),
-        ("bundle", "bundles differ", "bundle: bundles differ"),
-    ],
-)
-def test_a_message_begins_with_its_name_once(name, message, said):
-    assert name_once(name, message) == said

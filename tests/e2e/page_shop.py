@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,15 +13,21 @@ import uvicorn
 
 from tests.bundles import embeddings_of, parts_of
 from tests.serving.direct import Direct
+from vrec.bundle.inputs import BundleInputs
 from vrec.bundle.write import BundleConfig, write_bundle
 from vrec.config.serve import ServeConfig
+from vrec.core.moments import MOMENTS
 from vrec.core.schema import EVENTS
-from vrec.core.types import Clip
+from vrec.core.types import CatalogContent, Clip, Frames, Modality
 from vrec.encoders.build import build_encoders
 from vrec.encoders.config import EmbedConfig
+from vrec.encoders.moments.config import MomentsConfig
+from vrec.encoders.moments.vectors import quantize_rows
 from vrec.encoders.text import clip_text
 from vrec.media.decode_process import DecodeProcess
 from vrec.profiles.stores.codec import rows_from_table
+from vrec.retrieval.config import CrossDomainConfig
+from vrec.retrieval.models.cross_domain import CrossDomain
 from vrec.serving.ab_test.start import begin_experiment
 from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.encoder import EncoderDeployment
@@ -54,6 +60,26 @@ class PageShop:
     uri: str
     unknown: Path
     """Video of a mug."""
+    parts: BundleInputs
+    decoded: list[tuple[str, Frames]]
+    """Ids and frames of the videos."""
+
+    def with_moments(self, folder: Path) -> "PageShop":
+        """Write the bundle again with two moments of each video: its first frame, and its last with words."""
+        encoders = build_encoders(EMBED.encoders)
+        ids = [name for name, _ in self.decoded for _ in range(2)]
+        said = [f"look at the side of {name}" for name in ids]
+        ends = [frames[[place]] for _, frames in self.decoded for place in (0, -1)]
+        clips = [Clip(name, frames, None, text) for name, frames, text in zip(ids, ends, said, strict=True)]
+        vectors = encoders.encode(clips)
+        moments = {
+            modality: _moments(ids, modality, encoders.names[modality], np.stack(vectors[modality]), texts)
+            for modality, texts in (("frames", None), ("text", said))
+        }
+        uri = str(folder / "bundle")
+        embed = EMBED.model_copy(update={"moments": MomentsConfig()})
+        write_bundle(uri, replace(self.parts, moments=moments, embed=embed), BundleConfig())
+        return replace(self, uri=uri)
 
 
 def write_page_shop(folder: Path) -> PageShop:
@@ -64,20 +90,76 @@ def write_page_shop(folder: Path) -> PageShop:
     for drawn in (*plan, unknown):
         draw_video(drawn, folder / "media")
     videos = videos_table(plan, folder / "media")
-    tables, fused = _embedded(plan, folder / "media")
+    decoded = _decoded(plan, folder / "media")
+    tables, fused = _embedded(plan, decoded)
     # Ages are features, so the log must end now, when the ranker is used.
     ended = SHOPPERS.model_copy(update={"start": datetime.now(UTC) - timedelta(days=SHOPPERS.days)})
     log = simulate(ended, videos, fused)
     parts = parts_of(log, tables["fused"], tables["text"], embed=EMBED)
+    parts = _with_second_domain(parts)
     write_bundle(str(folder / "bundle"), parts, BundleConfig())
-    return PageShop(str(folder / "bundle"), folder / "media" / unknown.file)
+    frames = [(drawn.video_id, one.frames) for drawn, one in zip(plan, decoded, strict=True)]
+    return PageShop(str(folder / "bundle"), folder / "media" / unknown.file, parts, frames)
 
 
-def _embedded(plan: list[SyntheticVideo], media: Path) -> tuple[dict[str, pa.Table], np.ndarray]:
-    """Return EMBEDDINGS by modality, and the fused vectors in the order of the plan."""
-    encoders, decoder = build_encoders(EMBED.encoders), DecodeProcess(EMBED.media())
+def _moments(
+    ids: list[str], modality: Modality, encoder: str, vectors: np.ndarray, texts: list[str] | None
+) -> pa.Table:
+    """Return MOMENTS, of each video one that begins at 0 s and one that begins at 0.75 s."""
+    codes, scales = quantize_rows(vectors)
+    starts = np.tile(np.array([0.0, 0.75], np.float32), len(ids) // 2)
+    columns = [
+        pa.array(ids),
+        pa.array([modality] * len(ids)),
+        pa.array([encoder] * len(ids)),
+        pa.array(starts),
+        pa.array(starts + np.float32(0.75)),
+        pa.array(texts or [None] * len(ids), pa.string()),
+        pa.array(scales),
+        pa.FixedSizeListArray.from_arrays(pa.array(codes.ravel()), vectors.shape[1]),
+    ]
+    return pa.Table.from_arrays(columns, schema=MOMENTS.arrow(vectors.shape[1]))
+
+
+def _with_second_domain(parts: BundleInputs) -> BundleInputs:
+    """Return the parts with a recommender that has learned from a social network too.
+
+    Its shoppers watch clips there of the categories that they watch in the shop. Whoever has no account there
+    gets the lists of `ItemKnn`.
+    """
+    assert parts.interactions is not None
+    categories = dict(
+        zip(*(parts.videos[name].to_pylist() for name in ("video_id", "category")), strict=True)
+    )
+    clips = [
+        f"social-{categories[name]}-{len(name) % 3}" for name in parts.interactions["video_id"].to_pylist()
+    ]
+    there = parts.interactions.set_column(
+        parts.interactions.column_names.index("video_id"), "video_id", pa.array(clips)
+    ).group_by(["user_id", "video_id"])
+    names = [name for name in parts.interactions.column_names if name not in ("user_id", "video_id")]
+    summed = there.aggregate([(name, "max") for name in names])
+    summed = summed.rename_columns([name.removesuffix("_max") for name in summed.column_names])
+    both = pa.concat_tables(
+        [parts.interactions, summed.select(parts.interactions.column_names).cast(parts.interactions.schema)]
+    )
+    domains = dict.fromkeys(categories, "demo") | dict.fromkeys(clips, "social")
+    videos = pa.table({"video_id": list(domains), "domain": list(domains.values())})
+    model = CrossDomain(CrossDomainConfig(target="demo", weight=1.0))
+    model.fit(both, CatalogContent(videos))
+    return replace(parts, recommender=model, interactions=both)
+
+
+def _decoded(plan: list[SyntheticVideo], media: Path) -> list:
+    decoder = DecodeProcess(EMBED.media())
     decoded = list(decoder.decode_many([str(media / drawn.file) for drawn in plan]))
     decoder.close()
+    return decoded
+
+
+def _embedded(plan: list[SyntheticVideo], decoded: list) -> tuple[dict[str, pa.Table], np.ndarray]:
+    """Return EMBEDDINGS by modality, and the fused vectors in the order of the plan."""
+    encoders = build_encoders(EMBED.encoders)
     clips = [
         Clip(drawn.video_id, one.frames, one.audio, clip_text(drawn.title, drawn.tags))
         for drawn, one in zip(plan, decoded, strict=True)
@@ -86,6 +168,14 @@ def _embedded(plan: list[SyntheticVideo], media: Path) -> tuple[dict[str, pa.Tab
     ids = [drawn.video_id for drawn in plan]
     tables = {m: embeddings_of(ids, m, encoders.names[m], vectors[m]) for m in ("fused", "text")}
     return tables, vectors["fused"]
+
+
+class SingleTexts(EncoderDeployment):
+    """Encoder that takes each text by itself: Serve's batches need a replica."""
+
+    async def text(self, text: str) -> np.ndarray | None:
+        """Return the vector of a text."""
+        return (await self._run(self._embedder().texts, [text]))[0]
 
 
 class PageService:
@@ -146,7 +236,7 @@ class PageService:
         self._loop, config = asyncio.get_running_loop(), self.config
         # The A/B test has run for hours, so that the last hour's events count.
         begin_experiment(config.data, config.arms, 0, time.time_ns() // 1000 - self._hours * 3_600_000_000)
-        self.profiles, self.encoder = Direct(ProfilesDeployment(config)), Direct(EncoderDeployment(config))
+        self.profiles, self.encoder = Direct(ProfilesDeployment(config)), Direct(SingleTexts(config))
         self.ranking = Direct(RankingDeployment(config, self.profiles, self.encoder))
         self.api = ApiDeployment(config, self.ranking, self.profiles, self.encoder)
         for node in (self.encoder.node, self.profiles.node, self.ranking.node, self.api):

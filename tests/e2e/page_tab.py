@@ -26,7 +26,7 @@ def tab(browser, service):
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(MOST_MS)
-        page.on("console", lambda message: wrong.append(message.text))
+        page.on("console", lambda message: wrong.append(f"{message.text} {message.location.get('url')}"))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda r: None if r.url.startswith((address, "data:")) else wrong.append(r.url))
         page.goto(address)
@@ -36,7 +36,7 @@ def tab(browser, service):
     yield opened
     for context in contexts:
         context.close()
-    assert wrong == []
+    assert wrong == [], "\n".join(wrong)
 
 
 def ready(page):

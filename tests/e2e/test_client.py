@@ -9,18 +9,25 @@ from http import HTTPStatus
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from tests.e2e.page_shop import PageService
 from tests.films import numbered, write_video
 from vrec.serving.http.keys import create_key
 
 OPERATIONS = {
+    "converse", "converse_by_file", "get_conversation", "forget_conversation", "list_hand_overs",
     "recommend", "recommend_slots", "search", "similar_videos", "trending_videos", "popular_searches",
-    "add_events", "remove_event", "get_user", "join_session", "export_events", "get_profile", "erase_profile",
+    "find_moments", "search_moments", "search_moments_by_file",
+    "add_events", "remove_event", "get_user", "join_session",
+    "get_consent", "put_consent", "list_consents", "export_user", "list_receipts",
+    "export_events", "get_profile", "erase_profile",
     "arm_statistics", "list_videos", "get_video", "upload_video", "add_video", "update_video",
     "change_videos", "remove_video", "list_rules", "get_rule", "get_rule_history", "put_rule", "remove_rule",
     "preview_rule", "audit_log",
-    "list_streams", "get_stream", "put_stream", "beat_stream", "end_stream",
+    "list_streams", "get_stream", "put_stream", "beat_stream", "beat_streams", "end_stream",
+    "list_creators", "get_creator",
+    "list_links", "put_link", "revoke_link", "list_linked_domains",
     "list_bundles", "move_bundle", "get_experiment", "put_experiment", "stop_experiment",
     "start_batch", "get_batch", "get_batch_result", "cancel_batch",
     "check_health", "check_readiness", "get_media",
@@ -103,6 +110,8 @@ def test_the_client_drives_every_route(served, client):
     assert len(api.ok("lists.similar_videos", video_id=first.video_id, k=3).items) == 3
     assert api.ok("lists.search", body=models.SearchRequest(text=first.category)).items
     _check_trends(api, models, first.video_id)
+    _check_moments(api, models, types, first.video_id)
+    _check_assistant(api, models, first.category)
 
     _check_catalog(api, models, types, folder)
     _check_rules(api, models, first.video_id)
@@ -111,10 +120,14 @@ def test_the_client_drives_every_route(served, client):
         "client", "get_rule_history", {"rule_id": "p"},
     )  # fmt: skip
     _check_streams(api, models)
+    _check_creators(api, models, first.video_id)
+    _check_links(api, models)
+    _check_consents(api, models)
     _check_batches(api, models)
     _check_bundles(api, models)
     _check_experiment(api, models)
-    assert api.ok("events.erase_profile", user_id="ann").erased == 2
+    # One of them is what the assistant was asked for.
+    assert api.ok("events.erase_profile", user_id="ann").erased == 3
     assert (
         api.detailed("events.get_profile", user_id="ann").parsed.type_ == "urn:vrec:problem:unknown-profile"
     )
@@ -220,11 +233,63 @@ def _check_streams(api, models):
     assert (began.live, began.viewers) == (True, None)
     beat = api.ok("streams.beat_stream", stream_id="s/1", body=models.BeatRequest(viewers=7))
     assert (beat.viewers, api.ok("streams.get_stream", stream_id="s/1").viewers) == (7, 7)
+    named = [models.NamedBeat(stream_id=name, viewers=8) for name in ("none", "s/1")]
+    beats = api.ok("streams.beat_streams", body=models.BeatsRequest(beats=named)).beats
+    assert [(one.stream_id, str(one.outcome)) for one in beats] == [("none", "unknown"), ("s/1", "live")]
     assert [one.stream_id for one in api.ok("streams.list_streams").streams] == ["s/1"]
-    asked = models.UserRecommendRequest(user_id="ann", kind=models.ListKind.STREAM)
+    asked = models.UserRecommendRequest(user_id="ann", kind=models.RecommendKind.STREAM)
     assert [item.video_id for item in api.ok("lists.recommend", body=asked).items] == ["s/1"]
     assert api.detailed("streams.end_stream", stream_id="s/1").status_code == HTTPStatus.NO_CONTENT
     assert api.ok("lists.recommend", body=asked).items == []
+
+
+def _check_creators(api, models, video_id):
+    card = api.ok("catalog.get_video", video_id=video_id)
+    page = api.ok("creators.list_creators", limit=1)
+    assert (len(page.creators), page.found > 1) == (1, True)
+    profile = api.ok("creators.get_creator", creator_id=card.creator_id)
+    assert (profile.videos >= 1, profile.activity.follows) == (True, 0)
+    asked = models.UserRecommendRequest(user_id="ann", kind=models.RecommendKind.CREATOR, k=100)
+    found = api.ok("lists.recommend", body=asked).creators
+    assert card.creator_id in [one.creator_id for one in found]
+    event = models.UserEventRequest(
+        event_id="f1",
+        user_id="ann",
+        video_id=f"creator:{card.creator_id}",
+        kind=models.EventKind.FOLLOW,
+    )
+    api.ok("events.add_events", 202, body=event)
+    followed = api.ok("lists.recommend", body=asked).creators
+    assert [one.creator_id for one in followed if one.creator_id == card.creator_id] == []
+    assert api.ok("creators.get_creator", creator_id=card.creator_id).activity.follows == 1
+    assert api.detailed("events.remove_event", event_id="f1").status_code == HTTPStatus.NO_CONTENT
+
+
+def _check_links(api, models):
+    body = models.LinkRequest(other_user_id="a-1", consent=True)
+    made = api.ok("links.put_link", 201, domain="social", user_id="ann", body=body)
+    assert made.revoked_at is None
+    found = api.ok("links.list_linked_domains", user_id="ann").domains
+    assert [(one.domain, one.counts) for one in found] == [("social", True)]
+    taken = api.detailed("links.put_link", domain="social", user_id="bob", body=body)
+    assert taken.parsed.type_ == "urn:vrec:problem:link-taken"
+    assert api.ok("links.revoke_link", domain="social", user_id="ann").revoked_at is not None
+    assert [one.other_user_id for one in api.ok("links.list_links", user_id="ann").links] == ["a-1"]
+
+
+def _check_consents(api, models):
+    """An answer is put, read and listed."""
+    put = api.ok("users.put_consent", user_id="bob", body=models.ConsentRequest(train=False))
+    assert put == api.ok("users.get_consent", user_id="bob")
+    assert [(one.purpose, one.given) for one in put.consents] == [
+        (models.ConsentPurpose.PERSONALISE, True),
+        (models.ConsentPurpose.TRAIN, False),
+        (models.ConsentPurpose.LINK, True),
+    ]
+    assert [one.user_id for one in api.ok("users.list_consents").consents] == ["bob"]
+    record = api.ok("users.export_user", user_id="bob").additional_properties
+    assert record["receipt"]["counts"]["consents"] == 1
+    assert [one.what for one in api.ok("users.list_receipts").receipts] == ["access"]
 
 
 def _check_batches(api, models):
@@ -241,6 +306,47 @@ def _check_batches(api, models):
     assert pq.read_table(io.BytesIO(result)).column("user_id").to_pylist() == ["ann"] * 3 + ["bob"] * 3
     cancelled = api.detailed("batches.cancel_batch", batch_id=made.batch_id)
     assert cancelled.status_code == HTTPStatus.NO_CONTENT
+
+
+def _check_assistant(api, models, category):
+    asked = models.UserAssistantRequest(user_id="ann", message=category, message_id="m")
+    answer = api.ok("assistant.converse", body=asked)
+    assert answer.kind == models.AssistantAnswerKind.CARDS
+    assert {card.category for card in answer.cards} == {category}
+    key = answer.constraints[0].key
+    assert key == f"category:{category}"
+    asked = models.UserAssistantRequest(user_id="ann", remove=key, language=models.AssistantLanguage.ZH)
+    less = api.ok("assistant.converse", body=asked)
+    assert (less.constraints, less.language, less.turn) == ([], models.AssistantLanguage.ZH, 2)
+    kept = api.ok("assistant.get_conversation", user_id="ann")
+    assert [turn.message for turn in kept.turns] == [category, ""]
+    assert kept.last.to_dict() == less.to_dict()
+    person = models.UserAssistantRequest(user_id="ann", message="talk to a person")
+    assert api.ok("assistant.converse", body=person).hand_over
+    page = api.ok("assistant.list_hand_overs")
+    assert [turn.message for turn in page.hand_overs[0].turns][-1] == "talk to a person"
+    assert api.ok("assistant.list_hand_overs", cursor=page.next_cursor).hand_overs == []
+    api.ok("assistant.forget_conversation", 204, user_id="ann")
+    assert api.ok("assistant.get_conversation", user_id="ann").turns == []
+
+
+def _check_moments(api, models, types, video_id):
+    """The bundle of the page has no moments, which each route says; a search goes on without them."""
+    asked = models.SearchRequest(text="video", k=2, moments=True)
+    assert all(item.moments == [] for item in api.ok("lists.search", body=asked).items)
+    some = models.MomentsRequest(video_id=video_id, start_s=0.0, end_s=1.5)
+    picture = io.BytesIO()
+    Image.new("RGB", (32, 32), (200, 0, 0)).save(picture, "PNG")
+    picture.seek(0)
+    form = models.ExampleForm(file=types.File(io.BytesIO(picture.getvalue()), "a.png", "image/png"), k=3)
+    shown = models.AssistantForm(file=types.File(picture, "a.png", "image/png"), user_id="ann")
+    for answer in (
+        api.detailed("assistant.converse_by_file", body=shown),
+        api.detailed("moments.find_moments", video_id=video_id, q="zip"),
+        api.detailed("moments.search_moments", body=some),
+        api.detailed("moments.search_moments_by_file", body=form),
+    ):
+        assert (answer.status_code, answer.parsed.type_) == (404, "urn:vrec:problem:no-moments")
 
 
 def _check_trends(api, models, video_id):

@@ -58,10 +58,11 @@ def test_a_log_without_impressions_is_fitted_bundled_and_served(shop, ray_cluste
             status, answer = post(f"{url}/v1/recommend", {"user_id": "new", "k": 4})
             assert (status, answer["degraded"]) == (200, False)
             assert [item["video_id"].partition("-")[0] for item in answer["items"]] == ["sport"] * 4
-            assert all(item["p_click"] > 0.5 and item["source"] == "cf" for item in answer["items"])
+            # Without a trained ranker nothing predicts clicks.
+            assert all(item["p_click"] == 0 and item["source"] == "cf" for item in answer["items"])
             # A shopper of whom nothing is known gets popular videos.
             status, answer = post(f"{url}/v1/recommend", {"user_id": "nobody", "k": 4})
             assert (status, len(answer["items"])) == (200, 4)
-            assert all(item["p_click"] < 0.5 for item in answer["items"])
+            assert {item["source"] for item in answer["items"]} <= {"popular", "new"}
         finally:
             stop_service(config)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -86,8 +87,28 @@ def three_nodes(home: Path) -> Iterator[int]:
             proxy = str(free_port())  # on one machine, the proxies of nodes cannot have the same port
             worker = {"6379": own(port)}
             variables = {"RAY_HEAD_IP": "127.0.0.1", "RAY_SERVE_WORKER_PROXY_HTTP_PORT": proxy}
-            nodes.enter_context(node("worker_start_ray_commands", worker, home, **variables))
+            started = nodes.enter_context(node("worker_start_ray_commands", worker, home, **variables))
+            wait_until_joined(started)  # nodes that start together on one machine may choose the same socket
         yield board
+
+
+def wait_until_joined(process: subprocess.Popen) -> None:
+    """Wait until a node's object store has its socket."""
+    deadline = time.monotonic() + 60
+    while True:
+        words = [word for one in psutil.Process(process.pid).children(recursive=True) for word in _words(one)]
+        sockets = [word.partition("=")[2] for word in words if word.startswith("--store_socket_name=")]
+        if sockets and Path(sockets[0]).exists():
+            return
+        assert time.monotonic() < deadline, words
+        time.sleep(0.2)
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def prod_config(bundle: str, shared: Path, port: int) -> str:

@@ -1,5 +1,6 @@
 """The service on a real Ray, over real HTTP: it moves between bundles under load, and outlives its parts."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -105,8 +106,8 @@ def test_a_shopper_is_served_and_remembered(service, shop_bundle):
     assert len(answer["items"]) == 5
     bought = answer["items"][0]["video_id"]
     one = event("eve", bought, "purchase", value=9.5, request_id=answer["request_id"], position=0)
-    assert post(f"{url}/v1/events", one) == (202, {"new": 1, "repeated": 0})
-    assert post(f"{url}/v1/events", one) == (202, {"new": 0, "repeated": 1})
+    assert post(f"{url}/v1/events", one) == (202, {"new": 1, "repeated": 0, "unused": 0, "refused": 0})
+    assert post(f"{url}/v1/events", one) == (202, {"new": 0, "repeated": 1, "unused": 0, "refused": 0})
     answer = post(f"{url}/v1/recommend", {"user_id": "eve", "k": 5})[1]
     assert bought not in [item["video_id"] for item in answer["items"]]
     assert post(f"{url}/v1/recommend", {"user_id": "eve", "k": 0})[0] == 422
@@ -183,3 +184,35 @@ def test_killed_replicas_cost_neither_an_error_nor_an_acknowledged_event(service
     ids = exported(url).column("event_id").to_pylist()
     assert len(ids) == len(set(ids))
     assert set(shoppers.acknowledged) <= set(ids)
+
+
+def test_a_killed_replica_loses_no_turn_of_a_conversation(service, shop_bundle):
+    url, deadline = f"{url_of(service)}/v1/assistant", time.time() + 200
+    category = next(one for one in shop_bundle.parts.videos.column("category").to_pylist() if one)
+    messages = [category, "under 60", "not red", "cheaper", f"{category} for my mother", "start again"] * 2
+
+    def say(number):
+        """Send a message until it is answered, as a client does after 503 or a broken connection."""
+        body = {"user_id": "talks", "message": messages[number], "message_id": f"m{number}"}
+        while True:
+            with contextlib.suppress(OSError):
+                status, answer = post(url, body)
+                if status == 200:
+                    return answer
+                assert status == 503, answer
+            assert time.time() < deadline, "not answered"
+            time.sleep(0.3)
+
+    answers = []
+    for number in range(len(messages)):
+        if number in (3, 7):
+            os.kill(replica(("Ranking", "Profiles")[number // 7]), signal.SIGKILL)
+        answers.append(say(number))
+    assert [answer["turn"] for answer in answers] == list(range(1, len(messages) + 1))
+    with urllib.request.urlopen(f"{url}/talks", timeout=30) as reply:
+        turns = json.load(reply)["turns"]
+    assert [turn["message"] for turn in turns] == messages
+    assert [turn["text"] for turn in turns] == [answer["text"] for answer in answers]
+    # What was asked for before the first kill holds after it.
+    assert {"price", "not-color:red"} <= {one["key"] for one in answers[3]["constraints"]}
+    assert say(len(messages) - 1)["turn"] == len(messages)

@@ -93,6 +93,11 @@ def test_kuairand(sets, shared_data):
     assert videos["published_at"].min() == dt.datetime(2022, 4, 9, tzinfo=dt.UTC)
     assert "unknown" not in videos["tags"].explode().to_list()
     assert videos.row(by_predicate=pl.col("video_id") == "5", named=True)["tags"] == ["20", "43"]
+    authors = raw.filter(pl.col("is_follow") == 1).select("user_id", pl.col("video_id").cast(pl.String))
+    authors = authors.join(videos.select("video_id", "creator_id"), on="video_id")
+    follows = to_polars(found.follows)
+    assert follows.height == authors.select("user_id", "creator_id").n_unique() > 100
+    assert follows["ended_at"].null_count() == follows.height
 
 
 def test_a_whole_watch_in_kuairand_is_its_own_long_view(sets, shared_data):

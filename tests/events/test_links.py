@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.events.rows import START, day, events, videos
 from vrec.core.errors import EventsError
 from vrec.core.schema import LINKS
-from vrec.events.links import link_shoppers, read_links
+from vrec.events.links import link_shoppers, read_links, without_accounts
 
 PEOPLE = ["ann", "bo", "cy"]
 ACCOUNTS = ["ann", "x", "y"]
@@ -115,3 +115,27 @@ def test_links_are_read_from_any_usual_format(tmp_path):
         f"user_id,other_user_id,other_domain,consented_at\nann,x,social,{START.isoformat()}\n"
     )
     assert read_links(str(tmp_path / "n.csv")).equals(table.slice(0, 1))
+
+
+@given(some_events(), st.lists(LINK, max_size=5))
+@settings(deadline=None, max_examples=60)
+def test_events_that_a_service_stored_say_of_which_domain_the_account_is(table, rows):
+    """Under the ids of a service the events of accounts are joined as under their own, and never without."""
+    named = [
+        f"domain:social:{row['user_id']}" if row["video_id"].startswith("n") else row["user_id"]
+        for row in table.to_pylist()
+    ]
+    user_id = table.schema.field("user_id")
+    stored = table.set_column(table.column_names.index("user_id"), user_id, pa.array(named))
+    found, plain = (link_shoppers(one, catalog(), links(*rows), NOW) for one in (stored, table))
+    if rows:
+        assert found.equals(plain)
+    assert not any(name.startswith("domain:") for name in found["user_id"].to_pylist())
+    own = [not name.startswith("domain:") for name in named]
+    assert without_accounts(stored).equals(table.filter(pa.array(own)))
+    # Of an account is also what the catalog knows of the shop, or not at all.
+    of_shop = stored.set_column(
+        table.column_names.index("video_id"), "video_id", pa.array(["s0"] * table.num_rows)
+    )
+    kept = link_shoppers(of_shop, catalog(), links(), NOW)
+    assert kept.num_rows == sum(own)

@@ -22,6 +22,7 @@ HEADER = {
     "has_audio": True,
     "fingerprint": None,
     "decode_s": 0.1,
+    "moments": None,
 }
 ARRAYS = "bytes(range(256)) * 6 + struct.pack('3f', 0.0, 0.5, -1.0)"
 
@@ -87,6 +88,7 @@ def test_no_sound_and_empty_sound_are_told_apart(answer):
         {"fingerprint": "ä"},
         {"fingerprint": "AXh4"},
         {"extra": 1},
+        {"moments": {"spans": [], "sound_spans": [], "sound": 0, "cues": []}},
     ],
 )
 def test_an_answer_beyond_what_was_requested_is_malformed(answer, changes):

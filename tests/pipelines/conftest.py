@@ -41,6 +41,7 @@ def local_ray(ray_cluster):
 def inline_ray(monkeypatch) -> list[dict[str, Any]]:
     """Tasks of Ray run at once in this process, without a cluster; gives the options of each in order."""
     import ray
+    from ray._common.filters import CoreContextFilter
     from ray.remote_function import RemoteFunction
 
     calls: list[dict[str, Any]] = []
@@ -51,6 +52,8 @@ def inline_ray(monkeypatch) -> list[dict[str, Any]]:
 
     monkeypatch.setattr(RemoteFunction, "_remote", call)
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    # A logger to which an earlier test has given Ray's filter would ask the cluster.
+    monkeypatch.setattr(CoreContextFilter, "filter", lambda self, record: True)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}])
     monkeypatch.setattr(ray, "put", lambda value: value)

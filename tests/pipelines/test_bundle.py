@@ -14,6 +14,8 @@ from vrec.core.errors import FitError
 from vrec.core.tables import MANIFEST, TABLE_FORMAT, StorageFolder
 from vrec.encoders.build import encoder_names
 from vrec.encoders.config import EmbedConfig
+from vrec.retrieval.batch import newest_at
+from vrec.retrieval.registry import load_recommender
 from vrec.testing.ranking_shop import ranking_shop, rates
 
 
@@ -68,6 +70,10 @@ def test_the_command_puts_together_what_others_left(folders, tmp_path, capsys):
     assert bundle.profiles.remember == 9
     assert bundle.embed == EmbedConfig(batch_size=7)
     assert len(bundle.popular) == done["popular"] > 50
+    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
+    recommender = load_recommender(str(folders / "knn"))
+    last = max(shop().events.column("at").cast("int64").to_pylist())
+    assert manifest["data"]["log_end"] == min(last, newest_at(recommender))
     assert done["bytes"] == sum(path.stat().st_size for path in (tmp_path / "b").rglob("*") if path.is_file())
 
 
@@ -114,12 +120,14 @@ def test_without_a_recommender_one_is_fitted(folders, tmp_path, capsys, monkeypa
     assert "trained with the embeddings of simulated" in capsys.readouterr().err
     assert command(folders, tmp_path / "c", "--model=nonsense") == 2
     tables = {name: f"--{name}={folders / name.upper()}.parquet" for name in ("events", "videos")}
-    bare = ["bundle", tables["events"], f"--out={tmp_path / 'c'}"]
+    # The data gates would say before that the events are of other videos.
+    bare = ["bundle", tables["events"], f"--out={tmp_path / 'c'}", "--set=events.gates.policy=skip"]
     (tmp_path / "twice.csv").write_text("video_id\nv0\nv0\n")
     assert run([*bare, f"--videos={tmp_path / 'twice.csv'}"]) == 1
     assert "VIDEOS.video_id has repeated ids, 1 of them, such as v0" in capsys.readouterr().err
     (tmp_path / "others.csv").write_text("video_id\nother-1\nother-2\n")
-    assert command(folders, tmp_path / "c", f"--videos={tmp_path / 'others.csv'}") == 1
+    skip = "--set=events.gates.policy=skip"
+    assert command(folders, tmp_path / "c", f"--videos={tmp_path / 'others.csv'}", skip) == 1
     assert (
         "none of the videos in the events is among the 2 in VIDEOS, such as other-1"
         in capsys.readouterr().err

@@ -37,6 +37,7 @@ CHANGED = {
     "graph_filter": {"factors": 5},
     "multimodal": {"neighbours": 5},
     "co_visitation": {"window": 2},
+    "creators": {"few": 3},
     "hybrid": {"holdout": "last", "members": ["popular", "als"]},
     "auto": {"minutes": 1, "members": ["popular", "als"]},
 }
@@ -78,7 +79,7 @@ def test_members_have_their_own_settings_or_those_of_retrieval(kind):
     assert type(model).kind == kind
     assert model.config.members == ("popular", "als")
     assert model.config.models is not None
-    assert model.config.models.model_dump() == CONFIG.model_dump(exclude={"hybrid", "auto"})
+    assert model.config.models.model_dump() == CONFIG.model_dump(exclude={"hybrid", "auto", "live"})
     own = SingleModelsConfig(popular=PopularConfig(half_life_days=9))
     config = CONFIG.model_copy(update={kind: type(getattr(CONFIG, kind))(models=own)})
     model = build_recommender(kind, config)

@@ -31,7 +31,7 @@ def mover(connected):
     ray.kill(actor)
 
 
-def test_a_command_waits_for_the_end_of_a_move(mover):
+def test_a_command_waits_for_the_end_of_a_move_and_says_so(mover, capsys):
     import ray
 
     assert is_changing()
@@ -41,10 +41,15 @@ def test_a_command_waits_for_the_end_of_a_move(mover):
     ):
         pass
     assert is_changing(), "the move goes on"
-    ended = threading.Timer(1.0, ray.kill, [mover])
+    assert capsys.readouterr().err == ""
+    ended = threading.Timer(2.0, ray.kill, [mover])
     ended.start()
     with only_change(60):
         assert ended.finished.is_set()
+    assert (
+        capsys.readouterr().err.count("another move of the service runs: waiting for its end, 60 s at most")
+        == 1
+    )
 
 
 def test_no_move_begins_while_a_command_changes_the_service(connected):

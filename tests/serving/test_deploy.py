@@ -12,7 +12,8 @@ from ray.exceptions import RayTaskError
 
 from tests.serving.deployments.test_profiles import event, events
 from vrec.config.serve import ExperimentConfig, ServeConfig
-from vrec.core.errors import BundleError, ServeError, StoreError
+from vrec.core.errors import BundleError, PrivacyError, ServeError, StoreError
+from vrec.privacy.door.door import Door
 from vrec.profiles.stores.redis.store import RedisConfig
 from vrec.serving import app as app_module
 from vrec.serving import deploy, running_settings
@@ -317,6 +318,19 @@ def test_events_are_loaded_in_commits_and_counted_once(tmp_path, shop_bundle, mo
     assert deploy.load_events(config, events()) == 0
 
 
+def test_a_service_that_knows_pseudonyms_alone_is_given_no_other_ids(tmp_path, shop_bundle):
+    privacy = {"key": "VREC_PRIVACY_KEY"}
+    config = ServeConfig.model_validate(
+        {"bundle": shop_bundle.uri, "data": str(tmp_path), "privacy": privacy}
+    )
+    with pytest.raises(PrivacyError, match="the shop's own ids"):
+        deploy.load_events(config, events(event("a")))
+    door = Door(config.privacy, "default", {"VREC_PRIVACY_KEY": "k" * 32})
+    known = [door.shopper(one) for one in ("u1", "session:s", "domain:social:a")]
+    rows = [event(f"e{n}", user_id=name) for n, name in enumerate(known)]
+    assert deploy.load_events(config, events(*rows)) == 3
+
+
 def test_a_store_in_service_takes_no_events_from_beside_it(tmp_path, shop_bundle, monkeypatch):
     def locked(*_):
         raise StoreError("locked", fix="another fix")
@@ -402,7 +416,9 @@ def test_each_deployment_has_its_replicas_and_resources(built):
     assert {options["user_config"]["bundle"] for options, _ in found.values()} == {"/b"}
     assert {args[0].bundle for _, args in found.values()} == {""}
     assert [one.name for one in found["Ranking"][1][1:]] == ["Profiles", "Encoder"]
-    assert [one.name for one in found["Api"][1][1:]] == ["Ranking", "Profiles", "Encoder"]
+    *parts, content = found["Api"][1][1:]
+    assert [one.name for one in parts] == ["Ranking", "Profiles", "Encoder"]
+    assert content is None
     assert found["Encoder"][1][1] == "cuda"
     assert found["Ranking"][0]["max_queued_requests"] == app_module.MAX_QUEUED_REQUESTS == 200
     # A killed replica is missed within a second; the end fits into the 10 seconds of `docker stop`.
@@ -436,3 +452,13 @@ def test_ranking_grows_only_where_its_maximum_is_above_its_minimum(built):
         2,
         5,
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(None, "KEY_HERE is not set"), ("short", "KEY_HERE has 5 bytes")]
+)
+def test_a_service_without_its_key_of_pseudonyms_is_not_built(monkeypatch, value, words):
+    if value is not None:
+        monkeypatch.setenv("KEY_HERE", value)
+    with pytest.raises(PrivacyError, match=words):
+        build(ServeConfig.model_validate({"privacy": {"key": "KEY_HERE"}}))

@@ -23,13 +23,18 @@ def read(file):
     return ServeDeploySchema.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
+def shop_of(file):
+    """Return vrec's application, the last one."""
+    return read(file).applications[-1]
+
+
 def test_there_are_files():
-    assert [file.stem for file in FILES] == ["dev", "prod"]
+    assert [file.stem for file in FILES] == ["dev", "language_model", "prod"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_file_says_what_vrec_serve_would(file):
-    (app,) = read(file).applications
+    app = shop_of(file)
     config = ServeConfig.model_validate(app.args)
     made = ServeDeploySchema.model_validate({"applications": [application_schema(config)]}).applications[0]
     assert (app.name, app.route_prefix, app.import_path) == (made.name, made.route_prefix, made.import_path)
@@ -38,7 +43,7 @@ def test_a_file_says_what_vrec_serve_would(file):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_bundle_is_said_once(file):
-    (app,) = read(file).applications
+    app = shop_of(file)
     bundles = [d.user_config["bundle"] for d in app.deployments]
     assert len(set(bundles)) == 1
     code = [line for line in file.read_text().splitlines() if not line.strip().startswith("#")]
@@ -49,9 +54,25 @@ def test_the_bundle_is_said_once(file):
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_service_knows_where_it_listens_and_logs_json(file):
     found = read(file)
-    config = ServeConfig.model_validate(found.applications[0].args)
+    config = ServeConfig.model_validate(found.applications[-1].args)
     assert (found.http_options.host, found.http_options.port) == (config.host, config.port)
     assert found.logging_config.encoding == "JSON"
+
+
+def test_the_assistant_asks_the_language_model_that_runs_beside_it():
+    """vLLM is not here: its engine is checked by Ray's own schema alone."""
+    from ray.llm._internal.serve.core.configs.llm_config import LLMConfig
+
+    found = read(ROOT / "serve_configs" / "language_model.yaml")
+    model, _ = found.applications
+    llm = ServeConfig.model_validate(
+        shop_of(ROOT / "serve_configs" / "language_model.yaml").args
+    ).assistant.llm
+    assert model.import_path == "ray.serve.llm:build_openai_app"
+    address = f"http://{found.http_options.host}:{found.http_options.port}{model.route_prefix}"
+    assert llm.url == f"{address}/v1/chat/completions"
+    (config,) = (LLMConfig.model_validate(one) for one in model.args["llm_configs"])
+    assert config.model_id == llm.model
 
 
 def test_dev_fits_two_cores():
@@ -75,6 +96,20 @@ def test_prod_grows_shares_a_store_and_needs_keys(monkeypatch):
     build(config)
 
 
+@pytest.mark.parametrize(
+    "tenants", [{}, {"shop-b": {"bundle": "b", "handover": {"url": "https://d.example"}}}]
+)
+def test_hand_overs_are_not_posted_without_a_secret(tenants, monkeypatch):
+    own = {} if tenants else {"assistant": {"handover": {"url": "https://desk.example/in"}}}
+    config = ServeConfig.model_validate({"bundle": "b", "tenants": tenants, **own})
+    monkeypatch.setenv(config.security.keys_variable, "shop:read:" + "0" * 64)
+    name = "VREC_HAND_OVER_SECRET_SHOP_B" if tenants else "VREC_HAND_OVER_SECRET"
+    with pytest.raises(ServeError, match=f"{name} has fewer than 32 characters"):
+        build(config)
+    monkeypatch.setenv(name, "s" * 32)
+    build(config)
+
+
 def test_serve_that_does_not_start_is_said_in_words(monkeypatch, tmp_path):
     def away(**_):
         raise GetTimeoutError("Get timed out:\nsome objects are not ready.")
@@ -86,3 +121,18 @@ def test_serve_that_does_not_start_is_said_in_words(monkeypatch, tmp_path):
     monkeypatch.setattr(run.serve, "shutdown", lambda: None)
     with pytest.raises(ServeError, match=r"Serve did not start: GetTimeoutError: Get timed out: some"):
         run.deploy_service(ServeConfig(bundle=str(tmp_path), data=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("given", "followed"),
+    [
+        ({}, False),
+        ({"security": {"media_roots": ["s3://bucket/videos/"]}}, False),
+        ({"security": {"media_roots": ["s3://bucket/", "https://cdn.example/"]}}, True),
+        ({"security": {"media_roots": ["/srv/streams"]}}, True),
+        ({"security": {"media_roots": ["/srv/streams"]}, "replicas": {"encoder": 0}}, False),
+        ({"security": {"media_roots": ["/srv/streams"]}, "live": {"streams_per_follower": 0}}, False),
+    ],
+)
+def test_streams_are_followed_where_they_can_be_read_and_embedded(given, followed):
+    assert ("StreamContent" in deployments(ServeConfig.model_validate(given))) == followed

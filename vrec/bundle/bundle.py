@@ -8,12 +8,15 @@ import pyarrow as pa
 from vrec.bundle.bm25 import Bm25Index
 from vrec.bundle.catalog import (
     INDEX,
+    LIVE,
+    MOMENTS_FOLDER,
     RANKER,
     BundleCatalog,
     bundle_catalog_fields,
     bundle_errors,
     read_bundle,
 )
+from vrec.bundle.moments import CatalogMoments
 from vrec.bundle.neighbors import VideoNeighbors
 from vrec.bundle.smoke_requests import check_smoke_answers, requested_videos, run_smoke_requests
 from vrec.core.artifact import Arrays
@@ -22,6 +25,8 @@ from vrec.core.uris import join_uri
 from vrec.ranking.base import ProfileRanker
 from vrec.ranking.registry import load_ranker
 from vrec.retrieval.index.index import FaissIndex
+from vrec.retrieval.live.model import LiveRecommender
+from vrec.retrieval.live.online import OnlineLiveModel
 
 NEIGHBOURS, WORDS = "neighbours.", "lexicon."
 """Prefixes of the names of arrays on disk."""
@@ -34,11 +39,15 @@ class ServingBundle(BundleCatalog):
     ranker: ProfileRanker
     """Ranker that knows all videos of the bundle."""
     neighbors: VideoNeighbors
-    """Neighbors of all videos, in the order of VIDEOS."""
+    """Neighbors of all videos, in the order of VIDEOS, and of `other_videos`."""
     index: FaissIndex
     """Index of the fused embeddings."""
     text_index: Bm25Index
     """Text index of all videos."""
+    live: OnlineLiveModel | None
+    """Model of live streams, if there is one."""
+    moments: CatalogMoments | None
+    """Moments of the videos, if there are any."""
     smoke_answers: pa.Table
     """SMOKE_ANSWERS: made-up requests, and the answers when the bundle was made."""
 
@@ -51,14 +60,17 @@ class ServingBundle(BundleCatalog):
         """
         with bundle_errors(uri):
             version, artifact = read_bundle(uri)
+            fields = bundle_catalog_fields(uri, version, artifact)
             ids = artifact.tables["videos"].column("video_id").to_pylist()
             near, words = (_with_prefix(artifact.arrays, prefix) for prefix in (NEIGHBOURS, WORDS))
             return cls(
-                **bundle_catalog_fields(uri, version, artifact),
+                **fields,
                 ranker=load_ranker(join_uri(uri, RANKER)),
-                neighbors=VideoNeighbors(tuple(ids), near["places"], near["scores"]),
+                neighbors=VideoNeighbors((*ids, *fields["other_videos"]), near["places"], near["scores"]),
                 index=FaissIndex.load(join_uri(uri, INDEX)),
                 text_index=Bm25Index.from_arrays(ids, words, artifact.tables["words"]),
+                live=_live_model(uri) if LIVE in artifact.data["parts"] else None,
+                moments=_moments(uri) if MOMENTS_FOLDER in artifact.data["parts"] else None,
                 smoke_answers=artifact.tables["canaries"],
             )
 
@@ -78,6 +90,14 @@ class ServingBundle(BundleCatalog):
             raise
         except VrecError as error:
             raise BundleError(f"{self.uri}: a smoke request cannot be answered: {error}") from error
+
+
+def _live_model(uri: str) -> OnlineLiveModel:
+    return OnlineLiveModel(LiveRecommender.load(join_uri(uri, LIVE)))
+
+
+def _moments(uri: str) -> CatalogMoments:
+    return CatalogMoments.load(join_uri(uri, MOMENTS_FOLDER))
 
 
 def _with_prefix(arrays: Arrays, prefix: str) -> Arrays:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import pyarrow as pa
@@ -13,8 +14,9 @@ from pydantic import ValidationError
 from vrec.bundle.models import bundled_embed_config
 from vrec.core.artifact import ModelArtifact, read_artifact
 from vrec.core.digest import digest
-from vrec.core.errors import BundleError, VrecError, name_once, os_error_reason
+from vrec.core.errors import BundleError, VrecError, os_error_reason
 from vrec.core.masking import mask_credentials
+from vrec.core.schema import CREATORS, conform
 from vrec.core.tables import MANIFEST, StorageFolder
 from vrec.core.types import CatalogContent
 from vrec.core.uris import join_uri
@@ -23,9 +25,10 @@ from vrec.profiles.update import ProfilesConfig
 from vrec.ranking.reranking.popularity import Popularity
 
 KIND = "bundle"
-FORMAT = 2
+FORMAT = 3
 """Version of the layout; bundles of other versions are refused."""
-RANKER, INDEX, ABOUT = "ranker", "index", "about.json"
+RANKER, INDEX, LIVE, CREATOR_MODEL, ABOUT = "ranker", "index", "live", "creators", "about.json"
+MOMENTS_FOLDER = "moments"
 """Folders and file within a bundle's folder."""
 
 
@@ -52,12 +55,34 @@ class BundleCatalog:
     """Settings that made the embeddings; None where unknown."""
     profiles: ProfilesConfig
     """Settings of the profiles that the ranker was trained with; serving uses the same."""
+    history_factors: Mapping[str, float]
+    """Factor on what is watched in each other domain; 0 where it does not pay."""
+    other_videos: tuple[str, ...]
+    """Videos of other domains that are not in VIDEOS and have neighbors."""
+
+    creators: pa.Table
+    """CREATORS, as the events were when the bundle was made."""
+    creator_model: str | None
+    """Folder of the recommender of creators; None if there is none."""
+
+    @cached_property
+    def known_elsewhere(self) -> frozenset[str]:
+        """`other_videos` as a set."""
+        return frozenset(self.other_videos)
+
+    early_leave_s: float | None
+    """Seconds below which the model of live streams counts a view as left early; None without a model."""
 
     @property
     def videos(self) -> pa.Table:
         """VIDEOS sorted by id."""
         assert self.content.videos is not None
         return self.content.videos
+
+    @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """Row in `videos` by id."""
+        return {name: row for row, name in enumerate(self.videos.column("video_id").to_pylist())}
 
     @classmethod
     def load(cls, uri: str) -> Self:
@@ -92,7 +117,9 @@ def bundle_catalog_fields(uri: str, version: str, artifact: ModelArtifact) -> di
         "version": version,
         "made_at": int(artifact.data["made_at"]),
         "encoder": about["encoder"],
-        "content": CatalogContent(tables["videos"], tables.get("fused")),
+        "content": CatalogContent(
+            tables["videos"], tables.get("fused"), other_domains=tuple(about["history_factors"])
+        ),
         "texts": tables.get("texts"),
         "popular": tuple(tables["popular"].column("video_id").to_pylist()),
         "popularity": Popularity.from_order(
@@ -102,6 +129,11 @@ def bundle_catalog_fields(uri: str, version: str, artifact: ModelArtifact) -> di
         ),
         "embed": None if embed is None else bundled_embed_config(embed, uri, artifact.data["parts"]),
         "profiles": ProfilesConfig.model_validate(about["profiles"]),
+        "history_factors": about["history_factors"],
+        "other_videos": tuple(tables["other_videos"].column("video_id").to_pylist()),
+        "creators": conform(tables["creators"], CREATORS, stage="bundle"),
+        "creator_model": join_uri(uri, CREATOR_MODEL) if CREATOR_MODEL in artifact.data["parts"] else None,
+        "early_leave_s": about.get("early_leave_s"),
     }
 
 
@@ -169,3 +201,9 @@ def _check_components(uri: str, digests: Mapping[str, str]) -> None:
                 f"{join_uri(uri, name)} is not what the bundle was written with: the digest of its manifest "
                 "differs"
             )
+
+
+def name_once(name: str, message: str) -> str:
+    """Return a message that begins with the name of what it is about; some begin with it already."""
+    begins = message.startswith(tuple(f"{name.rstrip('/')}{end}" for end in (":", " ", "/")))
+    return message if begins else f"{name}: {message}"

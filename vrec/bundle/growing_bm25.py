@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vrec.bundle.bm25 import searched_texts, tokenize
+from vrec.core.pauses import pause_if_due
 from vrec.core.schema import VIDEOS, conform
 
 SATURATION, LENGTH_SHARE = 1.5, 0.75
@@ -105,15 +106,11 @@ class GrowingBm25:
 
     def _add(self, ids: Sequence[str], table: pa.Table) -> None:
         start, columns = len(self._ids), self._columns
-        documents = [
-            [
-                columns.setdefault(token, len(columns))
-                for field in fields
-                if field
-                for token in tokenize(field)
-            ]
-            for fields in searched_texts(table)
-        ]
+        documents: list[list[int]] = []
+        for fields in searched_texts(table):
+            tokens = (token for field in fields if field for token in tokenize(field))
+            documents.append([columns.setdefault(token, len(columns)) for token in tokens])
+            pause_if_due()
         lengths = np.array([len(words) for words in documents], np.int64)
         words = np.array([word for words in documents for word in words], np.int64)
         owners = np.repeat(np.arange(start, start + len(ids)), lengths)

@@ -17,6 +17,8 @@ from vrec.profiles.update import ProfilesConfig, embedding_matrix
 from vrec.ranking.base import ProfileRanker
 from vrec.ranking.network_ranker import NetworkRanker
 from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.live.model import LiveRecommender
+from vrec.retrieval.models.creators import CreatorRecommender
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +37,20 @@ class BundleInputs:
     """EMBEDDINGS of modality text; embeddings of videos that are not in VIDEOS are left out."""
     recommender: MatrixRecommender | None = None
     """Recommender of the neighbors; without it no video has neighbors."""
+    live: LiveRecommender | None = None
+    """Model of live streams; without it they are in the order of several signals."""
     interactions: pa.Table | None = None
     """INTERACTIONS that popularity is computed from; without them the newest videos count as popular."""
+    creators: pa.Table | None = None
+    """CREATORS of the videos; without them nothing is known of the creators."""
+    creator_model: CreatorRecommender | None = None
+    """Recommender of creators; without it they are recommended by their videos' vectors and figures."""
+    log_end: int | None = None
+    """Time of the last event of the oldest log that a part was made of, µs since 1970; None if unknown."""
     measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Offline figures of the models as JSON values, by model, which the bundle's manifest keeps."""
+    moments: Mapping[Modality, pa.Table | None] = field(default_factory=dict)
+    """MOMENTS by modality; moments of videos that are not in VIDEOS are left out."""
     embed: EmbedConfig | None = None
     """Settings that made the embeddings; without them neither uploads nor search texts can be embedded."""
 
@@ -66,6 +78,8 @@ def validate_inputs(inputs: BundleInputs) -> BundleInputs:
                 f"such as {ids[0]}",
                 fix="give the recommender that was fitted on events of these videos",
             )
+    if inputs.creator_model is not None:
+        _check_creators(inputs.creator_model, videos)
     if inputs.embed is not None:
         _check_encoders(inputs.embed, {"fused": fused, "text": texts})
     return replace(inputs, videos=videos, fused=fused, texts=texts)
@@ -126,6 +140,16 @@ def _check_ranker(ranker: ProfileRanker, encoder: str | None) -> None:
         raise BundleError(
             f"the ranker was trained with the embeddings of {trained}, and {given}",
             fix="give the embeddings that it was trained with, or train it again with these",
+        )
+
+
+def _check_creators(model: CreatorRecommender, videos: pa.Table) -> None:
+    creators = pc.unique(videos.column("creator_id"))
+    if not pc.any(pc.is_in(creators, value_set=model.videos.ids)).as_py():
+        raise BundleError(
+            f"the recommender of creators knows none of the {len(creators):,} creators in VIDEOS, such as "
+            f"{creators[0]}",
+            fix="give the one that `vrec fit --model creators` with `events.of: creator` fitted on this shop",
         )
 
 

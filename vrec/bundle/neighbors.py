@@ -16,6 +16,7 @@ from vrec.core.schema import INTERACTIONS, TIMESTAMP
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import SingleModelsConfig
 from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix, to_interactions
+from vrec.retrieval.models.cross_domain import CrossDomain
 from vrec.retrieval.models.hybrid import HybridRecommender
 from vrec.retrieval.models.item_knn import ItemKnn
 from vrec.retrieval.models.popular import PopularRecommender
@@ -34,14 +35,20 @@ class VideoNeighbors:
     """At most N neighbors of each of M videos by collaborative filtering, best first."""
 
     ids: tuple[str, ...]
-    """(M,) video ids."""
+    """(M,) video ids: those of VIDEOS, and behind them videos of other domains that only a fit knows."""
     indices: NeighborIndices
-    """(M, N) int32 indices into `ids` of the neighbors, padded with −1."""
+    """(M, N) int32 indices into `ids` of the neighbors, which are in VIDEOS, padded with −1."""
     scores: Floats
     """(M, N) float32 in [0, 1], 1 for a video's best neighbor, padded with 0."""
 
     @classmethod
-    def from_recommender(cls, recommender: MatrixRecommender, video_ids: Sequence[str], count: int) -> Self:
+    def from_recommender(
+        cls,
+        recommender: MatrixRecommender,
+        video_ids: Sequence[str],
+        count: int,
+        more: Sequence[str] = (),
+    ) -> Self:
         """Compute the neighbors of videos among these videos.
 
         A video's scores are shifted so that a negative minimum becomes 0, then divided by the greatest.
@@ -53,18 +60,20 @@ class VideoNeighbors:
             recommender: The recommender.
             video_ids: The videos, which are also the candidates.
             count: Maximum number of neighbors per video.
+            more: Further videos, which have neighbors and are none.
 
         Raises:
             BundleError: The recommender cannot recommend from one watched video.
         """
-        model, ids = _history_model(recommender), list(video_ids)
+        model, candidates = _history_model(recommender), list(video_ids)
+        ids = [*candidates, *more]
         result = cls.empty(ids, min(count, max(len(ids) - 1, 0)))
         if not result.indices.shape[1]:
             return result
         vocabulary = IdVocabulary(pa.array(ids, pa.string()))
         for start in range(0, len(ids), BATCH):
             histories = _watched_one(ids[start : start + BATCH])
-            rows = model.recommend_from(histories, result.indices.shape[1], candidates=ids)
+            rows = model.recommend_from(histories, result.indices.shape[1], candidates=candidates)
             at = vocabulary.find(rows.column("user_id")), np.asarray(rows.column("rank")) - 1
             result.indices[at] = vocabulary.find(rows.column("video_id"))
             result.scores[at] = np.asarray(rows.column("score"))
@@ -116,6 +125,8 @@ def _history_model(recommender: MatrixRecommender) -> MatrixRecommender:
         return _history_model(recommender.panel.members[recommender.single])
     if isinstance(recommender, HybridRecommender) and (members := _without_popular(recommender)):
         return members
+    if isinstance(recommender, CrossDomain):
+        return recommender.without_popularity()
     if ignores_history(recommender):
         raise BundleError(
             f"{recommender.kind} gives everyone the same videos, so it gives no neighbors",

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +11,24 @@ import pyarrow as pa
 
 from vrec.bundle.bm25 import Bm25Index
 from vrec.bundle.bundle import NEIGHBOURS, WORDS, ServingBundle
-from vrec.bundle.catalog import ABOUT, FORMAT, INDEX, KIND, RANKER, bundle_version, component_digest
+from vrec.bundle.catalog import (
+    ABOUT,
+    CREATOR_MODEL,
+    FORMAT,
+    INDEX,
+    KIND,
+    LIVE,
+    MOMENTS_FOLDER,
+    RANKER,
+    bundle_version,
+    component_digest,
+)
 from vrec.bundle.config import BundleConfig
 from vrec.bundle.inputs import BundleInputs, embeddings_encoder, validate_inputs
 from vrec.bundle.models import copy_encoder_models, replace_model_folders
+from vrec.bundle.moments import CatalogMoments, index_moments
 from vrec.bundle.neighbors import VideoNeighbors, ignores_history
+from vrec.bundle.other_domains import OtherDomains
 from vrec.bundle.smoke_requests import (
     SMOKE_ANSWERS,
     check_smoke_answers,
@@ -25,13 +38,18 @@ from vrec.bundle.smoke_requests import (
 from vrec.core.artifact import ModelArtifact, write_artifact
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError
+from vrec.core.schema import CREATORS
 from vrec.core.tables import MANIFEST, StorageFolder
 from vrec.core.types import CatalogContent
 from vrec.core.uris import join_uri
+from vrec.encoders.build import encoder_names
+from vrec.encoders.moments.encode import moment_encoder_names
 from vrec.profiles.update import embedding_matrix
 from vrec.ranking.neighbor_ranker import NeighborRanker
 from vrec.ranking.reranking.popularity import Popularity
+from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.index.index import FaissIndex
+from vrec.retrieval.live.online import OnlineLiveModel
 from vrec.retrieval.models.popular import PopularRecommender
 
 __all__ = ["BundleConfig", "BundleInputs", "write_bundle"]
@@ -63,11 +81,11 @@ def write_bundle(uri: str, inputs: BundleInputs, config: BundleConfig) -> str:
             fix="give --recommender, or --ranker where the log has impressions to train one on",
         )
     bundle = _make(folder.uri, validate_inputs(inputs), config)
-    requests = smoke_request_videos(bundle.neighbors.ids, config.smoke_requests)
+    requests = smoke_request_videos(bundle.videos.column("video_id").to_pylist(), config.smoke_requests)
     bundle = replace(bundle, smoke_answers=run_smoke_requests(bundle, requests))
     # Answers that are not finite are an error now, not when the bundle is loaded.
     check_smoke_answers(bundle.smoke_answers, bundle.smoke_answers, uri)
-    _write(folder, bundle, config, inputs.measured)
+    _write(folder, bundle, config, inputs)
     return bundle_version(json.loads(folder.read(MANIFEST)))
 
 
@@ -90,19 +108,27 @@ def check_new_folder(uri: str) -> StorageFolder:
 
 def _make(uri: str, inputs: BundleInputs, config: BundleConfig) -> ServingBundle:
     ids: list[str] = inputs.videos.column("video_id").to_pylist()
-    content, index = CatalogContent(inputs.videos, inputs.fused), FaissIndex(config.index)
-    if inputs.fused is not None:
-        index.add(inputs.fused.column("entity_id").to_pylist(), embedding_matrix(inputs.fused))
-    neighbors = VideoNeighbors.empty(ids)
     recommender = inputs.recommender
+    domains = OtherDomains.from_recommender(recommender, ids)
+    content = CatalogContent(inputs.videos, inputs.fused, other_domains=tuple(domains.factors))
+    own, index = domains.without(inputs.videos), FaissIndex(config.index)
+    if inputs.fused is not None:
+        # What is never recommended would only use up results.
+        vectors = inputs.fused.filter(
+            pc.is_in(inputs.fused.column("entity_id"), value_set=own.column("video_id").combine_chunks())
+        )
+        index.add(vectors.column("entity_id").to_pylist(), embedding_matrix(vectors))
+    neighbors = VideoNeighbors.empty(ids)
     # Without a ranker, a recommender of popular videos leaves the order of popularity.
     if recommender is not None and not (inputs.ranker is None and ignores_history(recommender)):
-        neighbors = VideoNeighbors.from_recommender(recommender, ids, config.neighbours)
-    popular = tuple(popular_videos(inputs.videos, inputs.interactions, config))
+        neighbors = VideoNeighbors.from_recommender(recommender, ids, config.neighbours, domains.videos)
+    released = None if recommender is None else _released(recommender)
+    popular = tuple(popular_videos(own, inputs.interactions, config, released))
+    live = None if inputs.live is None else OnlineLiveModel(inputs.live)
     ranker = inputs.ranker or NeighborRanker.from_neighbors(
         config.neighbor_ranker,
         content,
-        ids,
+        neighbors.ids,
         indices=neighbors.indices,
         scores=neighbors.scores,
         popular=popular,
@@ -117,43 +143,85 @@ def _make(uri: str, inputs: BundleInputs, config: BundleConfig) -> ServingBundle
         ranker=ranker.with_videos(content),
         neighbors=neighbors,
         popular=popular,
-        popularity=count_popularity(popular, inputs.videos, inputs.interactions),
+        popularity=count_popularity(popular, own, inputs.interactions, released),
         index=index,
         text_index=Bm25Index.from_videos(inputs.videos),
         embed=inputs.embed,
         profiles=inputs.profiles,
+        history_factors=domains.factors,
+        other_videos=domains.videos,
+        live=live,
+        early_leave_s=None if live is None else live.early_leave_s,
+        moments=_index_moments(inputs, own),
         smoke_answers=SMOKE_ANSWERS.empty_table(),
+        creators=CREATORS.arrow().empty_table() if inputs.creators is None else inputs.creators,
+        creator_model=None if inputs.creator_model is None else join_uri(uri, CREATOR_MODEL),
     )
 
 
-def popular_videos(videos: pa.Table, interactions: pa.Table | None, config: BundleConfig) -> list[str]:
+def _index_moments(inputs: BundleInputs, videos: pa.Table) -> CatalogMoments | None:
+    if not inputs.moments or inputs.embed is None:
+        return None
+    names = moment_encoder_names(inputs.embed.moments, encoder_names(inputs.embed.encoders))
+    return index_moments(inputs.moments, videos.column("video_id").combine_chunks(), names)
+
+
+def _released(recommender: MatrixRecommender) -> PopularRecommender | None:
+    """Return the videos by the noised counts of a private recommender; None for others."""
+    counts = recommender.released_counts
+    return None if counts is None else PopularRecommender.from_counts(recommender.videos, counts)
+
+
+def popular_videos(
+    videos: pa.Table,
+    interactions: pa.Table | None,
+    config: BundleConfig,
+    released: PopularRecommender | None = None,
+) -> list[str]:
     """Return at most `config.popular` available videos, the most popular first, ties by id.
 
     Args:
         videos: VIDEOS.
         interactions: INTERACTIONS; without them the newest videos come first, those without a date last.
         config: Length of the list, and the measure of popularity.
+        released: Noised counts, in the place of those of `interactions`.
     """
     available = videos.filter(videos.column("available")).sort_by("video_id")
-    if interactions is None:
+    if interactions is None and released is None:
         order = [("published_at", "descending"), ("video_id", "ascending")]
         return available.sort_by(order).column("video_id").to_pylist()[: config.popular]
     ids = available.column("video_id").combine_chunks()
-    model = PopularRecommender(config.popularity).fit(interactions)
+    if released is None:
+        assert interactions is not None
+        model = PopularRecommender(config.popularity).fit(interactions)
+    else:
+        model = released
     indices = model.videos.find(ids)
     popularity = np.where(indices >= 0, model.popularity[indices], 0)
     best = np.argsort(-popularity, kind="stable")
     return ids.take(pa.array(best[popularity[best] > 0][: config.popular])).to_pylist()
 
 
-def count_popularity(popular: Sequence[str], videos: pa.Table, interactions: pa.Table | None) -> Popularity:
+def count_popularity(
+    popular: Sequence[str],
+    videos: pa.Table,
+    interactions: pa.Table | None,
+    released: PopularRecommender | None = None,
+) -> Popularity:
     """Count the shoppers of popular videos in INTERACTIONS; without them nobody has seen any.
 
     Args:
         popular: Result of `popular_videos`.
         videos: VIDEOS.
         interactions: INTERACTIONS, of which those with available videos count.
+        released: Noised counts, in the place of those of `interactions`.
     """
+    if released is not None:
+        counts = np.rint(released.popularity).astype(int).tolist()
+        noised = dict(zip(released.videos.ids.to_pylist(), counts, strict=True))
+        return Popularity.from_order(
+            popular, [noised.get(name, 0) for name in popular], sum(count > 0 for count in counts)
+        )
     if interactions is None:
         return Popularity.from_order(popular, [0] * len(popular), 0)
     available = videos.filter(videos.column("available")).column("video_id").combine_chunks()
@@ -164,14 +232,74 @@ def count_popularity(popular: Sequence[str], videos: pa.Table, interactions: pa.
     return Popularity.from_order(popular, [by_video.get(name, 0) for name in popular], len(by_video))
 
 
+def _save_components(folder: StorageFolder, bundle: ServingBundle, inputs: BundleInputs) -> list[str]:
+    """Save the models of a bundle, each in a folder of its own, and return the folders' names."""
+    saved = {
+        RANKER: bundle.ranker,
+        INDEX: bundle.index,
+        CREATOR_MODEL: inputs.creator_model,
+        LIVE: bundle.live,
+        MOMENTS_FOLDER: bundle.moments,
+    }
+    present = {name: model for name, model in saved.items() if model is not None}
+    for name, model in present.items():
+        model.save(join_uri(folder.uri, name))
+    return list(present)
+
+
+def _data(bundle: ServingBundle, inputs: BundleInputs) -> dict[str, Any]:
+    """Return what the manifest says of a bundle's data."""
+    return {
+        "format": FORMAT,
+        "made_at": bundle.made_at,
+        # For lists of bundles, which read no other file.
+        "videos": bundle.videos.num_rows,
+        "encoder": bundle.encoder,
+        # Decides whether an erased shopper may be in it, and names nobody.
+        "log_end": inputs.log_end,
+        "watched_videos": bundle.popularity.watched_videos,
+        "privacy": _privacy(inputs),
+    }
+
+
+def _privacy(inputs: BundleInputs) -> dict[str, Any] | None:
+    """Return what private fits have promised and spent, and the parts that they do not cover.
+
+    The promise of the recommender is given as it is, that of the ranker under its name. None without any.
+    """
+    promise = None if inputs.recommender is None else inputs.recommender.report.get("privacy")
+    ranked = None if inputs.ranker is None else inputs.ranker.promise
+    if promise is None and ranked is None:
+        return None
+    others = {
+        # Without a private recommender, its neighbors and the popular list are those of exact counts.
+        "recommender": (inputs.recommender or inputs.interactions) if promise is None else None,
+        RANKER: inputs.ranker if ranked is None else None,
+        LIVE: inputs.live,
+        CREATOR_MODEL: inputs.creator_model,
+        "creators": inputs.creators,
+    }
+    named = [name for name, part in others.items() if part is not None]
+    return {**(promise or {}), **({} if ranked is None else {RANKER: ranked}), "not_covered": named}
+
+
+def _save_encoder_models(
+    folder: StorageFolder, bundle: ServingBundle
+) -> tuple[dict[str, Any] | None, dict[str, str]]:
+    """Save the learned encoders, and return the settings that name their copies, and the copies' folders."""
+    if bundle.embed is None:
+        return None, {}
+    models = copy_encoder_models(bundle.embed, folder.uri)
+    return replace_model_folders(bundle.embed.model_dump(mode="json"), models), models
+
+
 def _write(
     folder: StorageFolder,
     bundle: ServingBundle,
     config: BundleConfig,
-    measured: Mapping[str, Mapping[str, Any]],
+    inputs: BundleInputs,
 ) -> None:
-    bundle.ranker.save(join_uri(folder.uri, RANKER))
-    bundle.index.save(join_uri(folder.uri, INDEX))
+    components = _save_components(folder, bundle, inputs)
     words, vocabulary = bundle.text_index.to_arrays()
     near = {"places": bundle.neighbors.indices, "scores": bundle.neighbors.scores}
     arrays = {NEIGHBOURS + name: array for name, array in near.items()}
@@ -187,26 +315,19 @@ def _write(
             }
         ),
         "words": vocabulary,
+        "other_videos": pa.table({"video_id": pa.array(bundle.other_videos, pa.string())}),
+        "creators": bundle.creators,
         "canaries": bundle.smoke_answers,
     }
-    embed, models = None, dict[str, str]()
-    if bundle.embed is not None:
-        models = copy_encoder_models(bundle.embed, folder.uri)
-        embed = replace_model_folders(bundle.embed.model_dump(mode="json"), models)
+    embed, models = _save_encoder_models(folder, bundle)
     about = {
         "encoder": bundle.encoder,
         "embed": embed,
         "profiles": bundle.profiles.model_dump(mode="json"),
+        "history_factors": dict(bundle.history_factors),
+        "early_leave_s": bundle.early_leave_s,
     }
-    data = {
-        "format": FORMAT,
-        "made_at": bundle.made_at,
-        # For lists of bundles, which read no other file.
-        "videos": bundle.videos.num_rows,
-        "encoder": bundle.encoder,
-        "watched_videos": bundle.popularity.watched_videos,
-        "parts": {name: component_digest(folder.uri, name) for name in (RANKER, INDEX, *models.values())},
-    }
+    parts = {name: component_digest(folder.uri, name) for name in (*components, *models.values())}
     write_artifact(
         folder.uri,
         ModelArtifact(
@@ -215,7 +336,7 @@ def _write(
             arrays,
             {name: table for name, table in tables.items() if table is not None},
             {ABOUT: json.dumps(about, sort_keys=True, ensure_ascii=False).encode()},
-            data,
-            measured,
+            _data(bundle, inputs) | {"parts": parts},
+            inputs.measured,
         ),
     )

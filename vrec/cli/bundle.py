@@ -21,14 +21,33 @@ def bundle(
         str | None,
         typer.Option(help="The recommender's folder. Without it, one is fitted here; see --model."),
     ] = None,
+    live: Annotated[
+        str | None,
+        typer.Option(help="The folder of a model of live streams. Without it, they go by several signals."),
+    ] = None,
     model: ModelOption = "auto",
+    creators: Annotated[
+        str | None,
+        typer.Option(
+            help="The folder of a recommender of creators, of `vrec fit --model creators --set "
+            "events.of=creator`. Without it, creators go by their videos and figures."
+        ),
+    ] = None,
+    moments: Annotated[
+        str | None,
+        typer.Option(
+            help="An embedding folder with moments. Without it, those of --embeddings are used, if any."
+        ),
+    ] = None,
     run: SettingsOptions,
 ) -> int:
     """Put videos, embeddings, a recommender and a ranker together into the folder that `vrec serve` loads."""
     settings, inputs = run.settings(), log.inputs()
-    check_paths(ranker=ranker, recommender=recommender)
+    check_paths(ranker=ranker, recommender=recommender, live=live, creators=creators, moments=moments)
     from vrec.pipelines.bundle import make_bundle as write_bundle
 
-    done = write_bundle(inputs, out, settings, ranker=ranker, recommender=recommender, model=model)
+    models = {"ranker": ranker, "recommender": recommender, "live": live, "creators": creators}
+    models["moments"] = moments
+    done = write_bundle(inputs, out, settings, **models, model=model)
     run.show(done, print_bundled)
     return EXIT_OK

@@ -58,14 +58,22 @@ def embed(
             metavar="N|P%", help="Failed videos, as a number or a share, with which the exit code is still 0."
         ),
     ] = "0",
+    moments: Annotated[
+        bool,
+        typer.Option("--moments", help="Keep vectors of the moments of each video too; see docs/moments.md."),
+    ] = False,
     run: RunOptions,
 ) -> int:
     """Embed a catalog: decode its videos and write an embedding table. Run it again to resume."""
     tolerance, settings = parse_tolerance(tolerate), run.settings()
     check_paths(videos=videos)
+    from vrec.encoders.moments.config import MomentsConfig
     from vrec.pipelines.embed.run import embed as embed_catalogue
 
-    manifest = embed_catalogue(videos, out, settings.embed, address=run.address)
+    config = settings.embed
+    if moments and config.moments is None:
+        config = config.model_copy(update={"moments": MomentsConfig()})
+    manifest = embed_catalogue(videos, out, config, address=run.address)
     shown = mask_credentials(out)
     run.show(manifest, lambda manifest: print_embedded(manifest, shown))
     if not manifest["counts"]["failed"]:

@@ -8,6 +8,7 @@ import typer
 from vrec.cli.options import EXIT_OK, LogOptions, RunOptions, check_paths, command
 from vrec.cli.output import print_evaluated
 from vrec.core.errors import ConfigError
+from vrec.privacy.config import require_no_epsilon
 
 
 @command
@@ -48,6 +49,7 @@ def evaluate(
     if models:
         chosen.append(f"evaluate.models=[{models}]")
     settings = run.settings(chosen)
+    require_no_epsilon(settings.privacy, "`vrec evaluate`")
     for model in (*settings.evaluate.models, *settings.evaluate.search):
         check_kind(model)
     check_paths(validation=validation, test=test)

@@ -7,27 +7,69 @@ import typer
 from vrec.cli.options import (
     EXIT_OK,
     LogOptions,
-    ModelOption,
     NewerEventsOptions,
     RunOptions,
     check_paths,
     command,
+    known_model,
 )
-from vrec.cli.output import print_fitted, print_recommendations, print_recommended, print_unanswered
+from vrec.cli.output import (
+    print_fitted,
+    print_private_fit,
+    print_recommendations,
+    print_recommended,
+    print_unanswered,
+)
 from vrec.core.errors import ConfigError
 from vrec.core.masking import mask_credentials
+from vrec.privacy.config import require_no_epsilon
+
+LIVE_MODEL = "live"
+"""Model of live streams, which is no recommender of videos."""
+
+
+def _known_model(name: str) -> str:
+    return name if name == LIVE_MODEL else known_model(name)
 
 
 @command
 def fit(
     *,
     log: LogOptions,
-    model: ModelOption = "auto",
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Which recommender: auto, item_knn, hybrid, …; or live, the model of live streams.",
+            callback=_known_model,
+        ),
+    ] = "auto",
+    streams: Annotated[
+        str | None, typer.Option(help="Live streams (STREAMS), for the model live; a path or a URI.")
+    ] = None,
     out: Annotated[str, typer.Option(help="The folder for the model; a path or a URI.")],
+    epsilon: Annotated[
+        str | None,
+        typer.Option(
+            "--privacy.epsilon", help="Differential privacy of each shopper: ε of this fit, such as 4."
+        ),
+    ] = None,
     run: RunOptions,
 ) -> int:
     """Fit a recommender on events and write it to a folder."""
-    settings, inputs = run.settings(), log.inputs()
+    settings = run.settings([] if epsilon is None else [f"privacy.epsilon={epsilon}"])
+    inputs = log.inputs()
+    check_paths(streams=streams)
+    if settings.privacy.epsilon is not None and model != LIVE_MODEL:
+        from vrec.pipelines.fit.private import fit_with_privacy
+
+        run.show(fit_with_privacy(inputs, out, settings, model=model), print_private_fit)
+        return EXIT_OK
+    if model == LIVE_MODEL:
+        require_no_epsilon(settings.privacy, "the model live")
+        from vrec.pipelines.fit.live import fit_live
+
+        run.show(fit_live(inputs, streams, out, settings), print_fitted)
+        return EXIT_OK
     from vrec.pipelines.fit.run import fit as fit_recommender
 
     done = fit_recommender(inputs, out, settings, model=model, address=run.address)

@@ -12,13 +12,19 @@ from typing import Any
 import typer
 
 from vrec import __version__
+from vrec.cli.assistant import assistant
 from vrec.cli.bundle import bundle
+from vrec.cli.check import check
 from vrec.cli.compress import compress
 from vrec.cli.demo import demo
 from vrec.cli.embed import embed, failures
 from vrec.cli.evaluate import evaluate
+from vrec.cli.federate import federate
 from vrec.cli.fit import fit, recommend
 from vrec.cli.options import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from vrec.cli.personal_data import anonymise, pseudonymise, scan_pii
+from vrec.cli.privacy import privacy_audit, privacy_bundles, privacy_rekey, privacy_report
+from vrec.cli.robustness import robustness_bench
 from vrec.cli.serve import serve
 from vrec.cli.train import train_encoder, train_ranker
 from vrec.cli.tune import tune_cf, tune_encoder, tune_ranker
@@ -42,11 +48,27 @@ tune_app.command("cf")(tune_cf)
 tune_app.command("ranker")(tune_ranker)
 tune_app.command("encoder")(tune_encoder)
 
+privacy_app = typer.Typer(
+    help="Privacy: what fits have spent, attacks, another key, erased shoppers.",
+    no_args_is_help=True,
+)
+privacy_app.command("report")(privacy_report)
+privacy_app.command("audit")(privacy_audit)
+privacy_app.command("rekey")(privacy_rekey)
+privacy_app.command("bundles")(privacy_bundles)
+
+robustness_app = typer.Typer(help="Robustness: attacks by fake shoppers, and defences.", no_args_is_help=True)
+robustness_app.command("bench")(robustness_bench)
+
 # In the order in which `vrec --help` lists them.
-for command in (demo, embed, failures, fit, recommend, evaluate, compress, bundle, serve):
+for command in (demo, embed, failures, check, fit, federate, recommend, evaluate, compress, bundle, serve):
+    app.command()(command)
+for command in (assistant, pseudonymise, scan_pii, anonymise):
     app.command()(command)
 app.add_typer(train_app, name="train")
 app.add_typer(tune_app, name="tune")
+app.add_typer(privacy_app, name="privacy")
+app.add_typer(robustness_app, name="robustness")
 
 
 def _print_version(asked: bool) -> None:

@@ -42,12 +42,13 @@ def check_paths(**paths: str | None) -> None:
     for option, path in paths.items():
         local = local_path(path) if path else None
         if local is not None and not os.path.exists(local):
-            raise SourceError(
-                f"{path}: no such file or folder", fix=f"check the path given to --{option.replace('_', '-')}"
-            )
+            # The only argument without an option's name.
+            given = "of the table" if option == "table" else f"given to --{option.replace('_', '-')}"
+            raise SourceError(f"{path}: no such file or folder", fix=f"check the path {given}")
 
 
-def _known_model(name: str) -> str:
+def known_model(name: str) -> str:
+    """Return the name of a recommender; raise UnknownModel if there is none of that name."""
     from vrec.retrieval.config import check_kind
 
     check_kind(name)
@@ -55,7 +56,7 @@ def _known_model(name: str) -> str:
 
 
 ModelOption = Annotated[
-    str, typer.Option(help="Which recommender: auto, item_knn, hybrid, ….", callback=_known_model)
+    str, typer.Option(help="Which recommender: auto, item_knn, hybrid, ….", callback=known_model)
 ]
 
 
@@ -191,14 +192,30 @@ class LogOptions(EventsFormatOptions):
             help="Accounts of shoppers in other domains (LINKS), for cross_domain; a path or a URI."
         ),
     ] = None
+    follows: Annotated[
+        str | None,
+        typer.Option(
+            help="Creators whom shoppers follow, and their friends (FOLLOWS), for creators; a path or a URI."
+        ),
+    ] = None
+
+    consent: Annotated[
+        str | None,
+        typer.Option(
+            help="Answers of shoppers (CONSENTS): events of those without `train` are left out; a path or a "
+            "URI."
+        ),
+    ] = None
 
     def inputs(self) -> "InputPaths":
         """Return where the tables are; raises ConfigError for a bad `--map`."""
         mapping = parse_column_map(self.mapped)
-        check_paths(events=self.events, videos=self.videos, embeddings=self.embeddings, links=self.links)
+        check_paths(events=self.events, videos=self.videos, embeddings=self.embeddings)
+        check_paths(links=self.links, follows=self.follows, consent=self.consent)
         from vrec.pipelines.inputs import InputPaths
 
-        return InputPaths(self.events, self.dataset, mapping, self.videos, self.embeddings, links=self.links)
+        more = {"links": self.links, "follows": self.follows, "consent": self.consent}
+        return InputPaths(self.events, self.dataset, mapping, self.videos, self.embeddings, **more)
 
 
 def command(function: Command) -> Command:

@@ -1,8 +1,10 @@
 """Results of commands, written for a terminal or a log."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +24,9 @@ def print_embedded(manifest: Mapping[str, Any], out: str) -> None:
     print(f"embedded {done} in {times['wall_s']:.1f} s{pace}: {out}")
     if counts["kept"]:
         print(f"  {counts['kept']:,} unchanged since the last run, {counts['new']:,} new or changed")
+    if moments := manifest["moments"]:
+        kinds = {"frames": "of pictures", "audio": "of sound", "text": "with words"}
+        print("  moments: " + ", ".join(f"{count:,} {kinds[kind]}" for kind, count in moments.items()))
     if ignored := manifest["ignored"]:
         files = "file" if ignored == 1 else "files"
         print(f"  {ignored:,} {files} skipped: no video extension")
@@ -58,6 +63,69 @@ def print_fitted(done: Mapping[str, Any]) -> None:
         print(f"  {done['duplicates']:,} duplicate events were dropped")
     if done["future"]:
         print(f"  {done['future']:,} events lie in the future and were dropped")
+    if "gates" in done and done["gates"]["cut"]:
+        print(f"  {done['gates']['cut']:,} events at fault were cut, as events.gates.policy says")
+    if "consent" in done:
+        left = done["consent"]
+        print(f"  {left['events']:,} events of {left['shoppers']:,} shoppers without consent were dropped")
+        if left["not_in_log"]:
+            print(f"  {left['not_in_log']:,} other shoppers with answers about fits are not in the log")
+
+
+def print_holding(done: Mapping[str, Any]) -> None:
+    """Print the bundles that may hold erased shoppers."""
+    if not done["bundles"]:
+        print(f"no bundle older than {done['days']:g} days can hold an erased shopper")
+    for one in done["bundles"]:
+        made = datetime.fromtimestamp(one["made_at"] / 1e6, UTC).date()
+        named = f", {one['named']:,} of them by id" if one["named"] else ""
+        most = max(one["erased"], one["named"])
+        print(f"{one['name']}, made on {made}: up to {most:,} erased shoppers{named}")
+
+
+def print_private_fit(done: Mapping[str, Any]) -> None:
+    """Print what a private fit did and spent."""
+    ledger = done["ledger"]
+    print(f"fitted {done['model']} with {done['videos']:,} videos in {done['fit_s']:.1f} s: {done['out']}")
+    print(f"  ε = {done['epsilon']:g}, δ = {done['delta']:g}, for {done['unit']}")
+    print(f"  spent on this data set by now: ε = {ledger['spent']:.3g} of {ledger['budget']:g}")
+
+
+def print_privacy_audit(done: Mapping[str, Any]) -> None:
+    """Print what attackers gained."""
+    print(f"{done['model']}, {done['shoppers']:,} shoppers, {done['videos']:,} videos; AUC, .5 is chance")
+    sides = done["attacks"]
+    titles = {"without": "without privacy", "with": f"ε = {done['epsilon']}"}
+    cells = [["attack", *[titles[side] for side in sides]]]
+    for rows in zip(*[found["results"] for found in sides.values()], strict=True):
+        figures = [f"{row['auc']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in rows]
+        cells.append([rows[0]["name"], *figures])
+    canaries = [found["canaries"] for found in sides.values()]
+    cells.append(["canaries told right", *[f"{one['correct']} of {one['guesses']}" for one in canaries]])
+    cells.append(["ε that this proves", *[f"{one['epsilon']:.2f}" for one in canaries]])
+    print_table(cells)
+
+
+def print_rekeyed(done: Mapping[str, Any]) -> None:
+    """Print what `vrec privacy rekey` moved."""
+    print(f"{done['listed']:,} ids, of which {done['moved']:,} had events under the old key and are moved")
+    if done["unlisted"]:
+        print(f"{done['unlisted']:,} shoppers in the log are none of these ids:")
+        print("  they came under the new key since, or stay under the old one")
+
+
+def print_privacy_report(done: Mapping[str, Any]) -> None:
+    """Print the fits of a ledger, and what they have spent."""
+    cells = [["fit", "at", "model", "ε", "ε together"]]
+    for fit in done["fits"]:
+        spent = [f"{fit[name]:.3f}" for name in ("epsilon", "spent")]
+        cells.append([str(fit["entry"]), fit["at"], fit["model"], *spent])
+    print_table(cells)
+    print(f"δ = {done['delta']:g}, for {done['unit']}")
+    print(f"spent: ε = {done['spent']:.3f} of {done['budget']:g}")
+    for model in done["models"]:
+        part = f", {model['part']}" if model["part"] else ""
+        print(f"{model['model']}{part}: fit {model['entry']}, ε = {model['epsilon']:g}")
 
 
 def print_trained_ranker(done: Mapping[str, Any]) -> None:
@@ -105,7 +173,7 @@ def print_evaluated(done: Mapping[str, Any]) -> None:
                 *[_figure(metrics.get(name)) for name in others],
             ]
         )
-    _print_table(cells)
+    print_table(cells)
     _print_combined(result, headline)
     _print_gains(result, headline)
     _print_too_few(result)
@@ -120,7 +188,7 @@ def _print_combined(evaluation: Mapping[str, Any], headline: str) -> None:
         return
     print(f"\n{headline} above {best}, the best single model on this test part, paired over users")
     gaps = {model: against[model][headline] for model in combined if headline in against[model]}
-    _print_table([[model, f"{gap['mean']:+.4f}", _interval(gap, "+")] for model, gap in gaps.items()])
+    print_table([[model, f"{gap['mean']:+.4f}", _interval(gap, "+")] for model, gap in gaps.items()])
 
 
 def _print_gains(evaluation: Mapping[str, Any], headline: str) -> None:
@@ -135,10 +203,11 @@ def _print_gains(evaluation: Mapping[str, Any], headline: str) -> None:
         gains = [part["against_popular"][model].get(headline) for model in models]
         shown = ["" if gain is None else f"{gain['mean']:+.4f} {_interval(gain, '+')}" for gain in gains]
         cells.append([part["name"], f"{part['users']:,}", *shown])
-    _print_table(cells)
+    print_table(cells)
 
 
-def _print_table(cells: Sequence[Sequence[str]]) -> None:
+def print_table(cells: Sequence[Sequence[str]]) -> None:
+    """Print rows of texts in columns; the first row has the headings."""
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     for row in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -177,6 +246,7 @@ def print_bundled(done: Mapping[str, Any]) -> None:
     known = f"{done['vectors']:,} with vectors, {done['neighbours']:,} with neighbours"
     size = f"{done['bytes'] / 1e6:,.1f} MB in {done['seconds']:.1f} s"
     order = ", in the recommender's order" if done["ranker"] == "neighbors" else ""
+    known += f", {done['moments']:,} moments" if done.get("moments") else ""
     print(f"bundle {done['version']} of {done['videos']:,} videos{order}, {known}, {size}: {done['out']}")
 
 
@@ -235,15 +305,34 @@ def print_recommended(done: Mapping[str, Any], out: str) -> None:
     print(f"{done['rows']:,} rows for {done['users']:,} users in {done['seconds']:.1f} s: {out}")
 
 
-def print_demo(done: Mapping[str, Any], tables: str, data: str) -> None:
-    """Print what `vrec demo` did, and how to serve it with its data in the folder `data`."""
-    print_embedded(done, tables)
+def print_demo(done: Mapping[str, Any], out: str, *, is_drawn: bool) -> None:
+    """Print what `vrec demo` did in the folder `out`, and how to serve it, drawn ones with live streams."""
+    print_embedded(done, os.path.join(out, "tables"))
     print(f"open {done['report']}")
     if shop := done["shop"]:
         print(f"{shop['events']:,} events of simulated shoppers: open {shop['report']}")
         print(f"  vrec recommend --model {shop['model']} --k 5 asks the model that was fitted on them")
         print("to see it served, with the page at http://127.0.0.1:8000:")
-        print(f"  vrec serve --bundle {shop['bundle']} --data {data} --events {shop['log']}")
+        serve = f"  vrec serve --bundle {shop['bundle']} --data {os.path.join(out, 'serve')}"
+        if not is_drawn:
+            print(f"{serve} --events {shop['log']}")
+            _print_links()
+            return
+        roots = json.dumps([os.path.abspath(os.path.join(out, "streams"))])
+        print(f"{serve} --events {shop['log']} \\\n      --set 'serve.security.media_roots={roots}'")
+        print("and in another terminal, live streams whose segments appear now and change what they show:")
+        print(f"  vrec demo --out {out} --live http://127.0.0.1:8000")
+        _print_links()
+
+
+def _print_links() -> None:
+    """Print how to link a shopper of the page to an account elsewhere, which a page cannot do."""
+    print('for the switch "I watched this on “social”" in the player of the page, link the shopper that the')
+    print("page names to an account there, with consent; and end the link:")
+    path = "http://127.0.0.1:8000/v1/links/social/SHOPPER"
+    body = json.dumps({"other_user_id": "acc-1", "consent": True})
+    print(f"  curl -X PUT {path} -H 'Content-Type: application/json' -d '{body}'")
+    print(f"  curl -X DELETE {path}")
 
 
 def print_compressed(done: Mapping[str, Any], console: Console) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -17,6 +18,10 @@ from vrec.core.masking import mask_values
 
 if TYPE_CHECKING:
     from vrec.config.serve import ServeConfig
+
+
+TELL_EVERY_S = 10.0
+"""Seconds between two lines that tell that the service is still starting."""
 
 
 @command
@@ -55,9 +60,13 @@ def serve(
     from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
     from vrec.serving.app import check_host
     from vrec.serving.deploy import deploy_service, load_events, stop_service, with_absolute_paths
+    from vrec.serving.door.backend import check_door
 
     config = with_absolute_paths(settings.serve)
     check_host(config)
+    if owns_ray:
+        # Elsewhere the nodes have the keys.
+        check_door(config)
     if events is not None:
         from vrec.events.read import read_events
 
@@ -65,10 +74,12 @@ def serve(
             events, parse_column_map(mapped), settings.events.read, own_kinds=config.own_kinds
         ).events
         print(f"{load_events(config, table):,} of {table.num_rows:,} events are new to the store")
+    print("vrec: starting Ray" if owns_ray else "vrec: connecting to Ray", file=sys.stderr, flush=True)
     with connect_cluster(address or found), unwrap_ray_errors(), _interrupted_by_sigterm():
         try:
-            # The settings as they were given: what they do not name stays as it runs.
-            done = deploy_service(settings.serve, owns_ray=owns_ray, reload_only=found is not None)
+            with _progress_told("moving to the bundle" if found else "starting"):
+                # The settings as they were given: what they do not name stays as it runs.
+                done = deploy_service(settings.serve, owns_ray=owns_ray, reload_only=found is not None)
             done = mask_values(done)
             run.show(done, _print_done)
             sys.stdout.flush()
@@ -111,24 +122,39 @@ def _find_running(config: "ServeConfig") -> str | None:
         ClusterError: That Ray listens, and cannot be reached.
         ServeError: Its service is not there yet, or another program has the port.
     """
+    from vrec.serving.service_record import check_port
+
+    if (found := find_running(config)) is not None:
+        return found
+    check_port(config)
+    return None
+
+
+def find_running(config: "ServeConfig") -> str | None:
+    """Return the address of the Ray on which the service of a data folder runs; None if none runs.
+
+    Raises:
+        ClusterError: That Ray listens, and cannot be reached.
+        ServeError: Its service is not there yet.
+    """
     from vrec.core.errors import ServeError
-    from vrec.serving.service_record import check_port, find_record
+    from vrec.serving.service_record import find_record
 
     found = find_record(config)
-    if found is not None:
-        found.prepare_connection()
-        from vrec.pipelines.cluster import connect_cluster
-        from vrec.serving.deploy import is_deployed
+    if found is None:
+        return None
+    found.prepare_connection()
+    from vrec.pipelines.cluster import connect_cluster
+    from vrec.serving.deploy import is_deployed
 
-        with connect_cluster(found.ray_address):
-            if is_deployed():
-                return found.ray_address
-        if found.process is not None:
-            raise ServeError(
-                f"process {found.process} has begun to serve {config.data}, and does not serve yet",
-                fix="run the command again once it serves, or stop that process first",
-            )
-    check_port(config)
+    with connect_cluster(found.ray_address):
+        if is_deployed():
+            return found.ray_address
+    if found.process is not None:
+        raise ServeError(
+            f"process {found.process} has begun to serve {config.data}, and does not serve yet",
+            fix="run the command again once it serves, or stop that process first",
+        )
     return None
 
 
@@ -139,6 +165,25 @@ def _check_bundle(config: "ServeConfig") -> None:
     from vrec.serving.last_good import check_encoder
 
     check_encoder(BundleCatalog.load(config.bundle), StorageFolder(config.data))
+
+
+@contextlib.contextmanager
+def _progress_told(what: str) -> Iterator[None]:
+    """Tell on stderr, every few seconds inside the `with`, what goes on and for how long."""
+    begun, ended = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(TELL_EVERY_S):
+            print(f"vrec: {what} since {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+
+    print(f"vrec: {what}", file=sys.stderr, flush=True)
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
 
 
 @contextlib.contextmanager

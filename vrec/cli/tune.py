@@ -20,6 +20,7 @@ from vrec.cli.options import (
     check_paths,
     command,
 )
+from vrec.privacy.config import require_no_epsilon
 
 if TYPE_CHECKING:
     from vrec.config.settings import Settings
@@ -48,6 +49,7 @@ def tune_cf(
 ) -> int:
     """Look for settings of a recommender. Run it again to resume."""
     settings, inputs = run.settings(), log.inputs()
+    require_no_epsilon(settings.privacy, "`vrec tune`")
     from vrec.pipelines.tune.targets import recommender_target
 
     return _tune(recommender_target(inputs, settings, model), space, out, settings, run)
@@ -57,6 +59,7 @@ def tune_cf(
 def tune_ranker(*, log: LogOptions, space: SpaceOption, out: TuneOutOption, run: RunOptions) -> int:
     """Look for settings of the ranker. Run it again to resume."""
     settings, inputs = run.settings(), log.inputs()
+    require_no_epsilon(settings.privacy, "`vrec tune`")
     from vrec.pipelines.tune.targets import ranker_target
 
     return _tune(ranker_target(inputs, settings), space, out, settings, run)
@@ -75,6 +78,7 @@ def tune_encoder(
 ) -> int:
     """Look for settings of an encoder that is trained on features. Run it again to resume."""
     settings, inputs = run.settings(), log.inputs()
+    require_no_epsilon(settings.privacy, "`vrec tune`")
     check_paths(features=features)
     from vrec.pipelines.tune.targets import encoder_target
 

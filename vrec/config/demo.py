@@ -5,6 +5,7 @@ from pydantic import Field
 from vrec.core.config import BaseConfig
 from vrec.evaluation.reports.gallery.report import GalleryConfig
 from vrec.media.posters import PosterConfig
+from vrec.synthetic.live.broadcast import BroadcastConfig
 from vrec.synthetic.shop.config import SimulationConfig
 from vrec.synthetic.videos import SyntheticVideosConfig
 
@@ -37,6 +38,8 @@ class DemoConfig(BaseConfig):
     """Report page."""
     shop: SimulationConfig = Field(default_factory=lambda: SimulationConfig(users=600, slots=5))
     """Simulated shoppers."""
+    live: BroadcastConfig = Field(default_factory=BroadcastConfig)
+    """Live streams of `vrec demo --live`."""
     ranker: DemoRankerConfig = Field(default_factory=DemoRankerConfig)
     """Ranker trained on the simulated log."""
     least_videos: int = Field(default=20, ge=4)

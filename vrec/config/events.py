@@ -1,9 +1,12 @@
 """Settings for reading events."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.events.config import EventReadConfig, InterestConfig
+from vrec.events.config import EventReadConfig, InterestConfig, Recommended
+from vrec.robustness.gates.config import GatesConfig
 
 
 class EventsConfig(BaseConfig):
@@ -13,3 +16,10 @@ class EventsConfig(BaseConfig):
     """Reading of event tables."""
     interest: InterestConfig = Field(default_factory=InterestConfig)
     """Interest that each kind of event shows, and its decay with time."""
+    gates: GatesConfig = Field(default_factory=GatesConfig)
+    """Checks of the data, by `vrec check` and before fits and bundles."""
+    consent_default: Literal["given", "refused"] = "given"
+    """Consent to fits of a shopper who is not in the table of `--consent`."""
+    of: Recommended = "video"
+    """What is recommended: `video`, or `creator`, by which `vrec fit` and `vrec evaluate` take the creators
+    of VIDEOS in the place of their videos."""

@@ -6,11 +6,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from vrec.assistant.config import AssistantConfig
+from vrec.assistant.connectors.config import HandOverConfig, OrdersConfig
+from vrec.assistant.language_model.config import LanguageModelConfig
+from vrec.config.creators import CreatorListsConfig
 from vrec.config.streams import StreamsConfig
 from vrec.config.trends import PopularSearchesConfig, TrendingConfig
 from vrec.core.config import BaseConfig
 from vrec.core.uris import join_uri, local_path
 from vrec.events.config import OwnKinds
+from vrec.privacy.consent.config import ConsentConfig
+from vrec.privacy.door.config import DoorConfig
+from vrec.privacy.retention import RetentionConfig
 from vrec.profiles.stores.factory import StoreConfig
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.ranking.reranking.rerank import RerankConfig
@@ -104,7 +111,7 @@ class SecurityConfig(BaseConfig):
     changes."""
     cors_origins: tuple[Annotated[str, Field(pattern=ORIGIN_PATTERN)], ...] = ()
     """Origins, such as `https://shop.example`, whose pages may call `POST /v1/recommend`,
-    `POST /v1/recommend:slots` and `POST /v1/events`; none by default."""
+    `POST /v1/recommend:slots`, `POST /v1/events` and `/v1/assistant`; none by default."""
     requests_per_second: float = Field(default=200.0, gt=0)
     """Average rate limit per key (without keys: per address) and HTTP replica."""
     burst: int = Field(default=400, ge=1)
@@ -113,9 +120,12 @@ class SecurityConfig(BaseConfig):
     """Maximum size in bytes of a request body other than an upload."""
     most_upload_bytes: int = Field(default=200_000_000, ge=1_000)
     """Maximum size in bytes of an uploaded video, or of the lines of a bulk change of the catalog."""
+    most_example_bytes: int = Field(default=16_000_000, ge=1_000)
+    """Maximum size in bytes of a picture or clip that moments are searched by."""
     media_roots: tuple[str, ...] = ()
-    """Folders or URI prefixes from which `POST /v1/videos` accepts a video by URI; none by default. Other
-    paths, and links that lead to them, are refused."""
+    """Folders or URI prefixes from which `POST /v1/videos` accepts a video by URI, and below which playlists
+    and segments of live streams are read, these also by `https://HOST/` or `http://HOST/`; none by default.
+    Other paths, and links that lead to them, are refused."""
     serve_media: bool = True
     """Whether `/media/` serves the catalog's local video files to the page."""
 
@@ -143,6 +153,9 @@ class ReplicasConfig(BaseConfig):
     """CPUs reserved for each profile replica."""
     encoder_cpus: float = Field(default=0.2, ge=0)
     """CPUs reserved for each encoder replica."""
+    follower_cpus: float = Field(default=0.2, ge=0)
+    """CPUs reserved for each process that follows the content of live streams. It steps back for all others
+    (nice 19), whatever is reserved."""
     encoder_gpus: float = Field(default=0.0, ge=0, le=8)
     """GPUs for each encoder replica; 0 embeds on CPUs."""
 
@@ -204,6 +217,15 @@ class TenantConfig(BaseConfig):
     """A/B test."""
     currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
     """Currency of its prices."""
+    documents: str | None = Field(default=None, min_length=1)
+    """Folder of its documents for the assistant; none by default, whatever the service's own are."""
+    orders: OrdersConfig = Field(default_factory=OrdersConfig)
+    """Its tool for questions about orders; none by default, whatever the service's own is. A variable that is
+    not named here is the service's with the tenant's name behind it, such as VREC_ORDERS_KEY_SHOP_B."""
+    handover: HandOverConfig = Field(default_factory=HandOverConfig)
+    """Its address for conversations that a person takes over; likewise."""
+    llm: LanguageModelConfig = Field(default_factory=LanguageModelConfig)
+    """Its language model for the assistant; likewise."""
     cors_origins: tuple[Annotated[str, Field(pattern=ORIGIN_PATTERN)], ...] = ()
     """Origins whose pages may call it; none by default, whatever the service's own are."""
     media_roots: tuple[str, ...] = ()
@@ -247,10 +269,21 @@ class ServeConfig(BaseConfig):
     """Trending videos."""
     searches: PopularSearchesConfig = Field(default_factory=PopularSearchesConfig)
     """Popular searches."""
+    learns_searches: bool = True
+    """Whether what a shopper searches for counts as interest (a `search` event), so that the feed follows.
+    Switch it off where shoppers have not agreed to that; for the assistant there is `assistant.learns`."""
     batches: BatchesConfig = Field(default_factory=BatchesConfig)
     """Batches of lists for many shoppers."""
+    creators: CreatorListsConfig = Field(default_factory=CreatorListsConfig)
+    """Lists of creators and streamers."""
     live: StreamsConfig = Field(default_factory=StreamsConfig)
     """Live streams."""
+    assistant: AssistantConfig = Field(default_factory=AssistantConfig)
+    """Assistant (`POST /v1/assistant`, `vrec assistant`)."""
+    consent: ConsentConfig = Field(default_factory=ConsentConfig)
+    """Consents of shoppers (`PUT /v1/users/{user_id}/consent`)."""
+    retention: RetentionConfig = Field(default_factory=RetentionConfig)
+    """For how long events are kept, by their kind."""
     own_kinds: OwnKinds = Field(default_factory=dict)
     """The shop's own kinds of events, which `POST /v1/events` accepts besides vrec's; by default those of
     `events.interest.own_kinds`. In profiles, those that the bundle has count as they did in training."""
@@ -258,6 +291,8 @@ class ServeConfig(BaseConfig):
     """A/B test."""
     security: SecurityConfig = Field(default_factory=SecurityConfig)
     """API keys and limits."""
+    privacy: DoorConfig = Field(default_factory=DoorConfig)
+    """Pseudonyms, and what else happens to personal data on entry; nothing by default."""
     replicas: ReplicasConfig = Field(default_factory=ReplicasConfig)
     """Replicas and their resources."""
     profile_timeout_s: float = Field(default=0.5, gt=0)
@@ -290,6 +325,13 @@ class ServeConfig(BaseConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_retention(self) -> Self:
+        own = [*self.own_kinds, *(kind for one in self.tenants.values() for kind in one.own_kinds or ())]
+        if unknown := self.retention.unknown_kinds(own):
+            raise ValueError(f"serve.retention.days: there is no kind of event {unknown[0]}")
+        return self
+
     def of_tenant(self, name: str) -> "ServeConfig":
         """Return the settings of a tenant's shop, whose data folder and store are its own.
 
@@ -300,6 +342,7 @@ class ServeConfig(BaseConfig):
         changes: dict[str, Any] = {key: value for key in own if (value := getattr(tenant, key)) is not None}
         shared = ("cors_origins", "media_roots", "serve_media")
         changes["security"] = self.security.model_copy(update={key: getattr(tenant, key) for key in shared})
+        changes["assistant"] = self.assistant.model_copy(update=_assistant_of(tenant, name))
         changes["data"] = join_uri(self.data, "tenants", name)
         if isinstance(self.store, SqliteConfig):
             path = Path(self.store.path)
@@ -311,6 +354,25 @@ class ServeConfig(BaseConfig):
             changes["store"] = self.store.model_copy(update={"prefix": prefix})
         own_bundles = {"bundle": tenant.bundle, "bundles": tenant.bundles}
         return self.model_copy(update={**changes, **own_bundles, "tenants": {}})
+
+
+def _assistant_of(tenant: TenantConfig, name: str) -> dict[str, Any]:
+    """Return what of the assistant is a tenant's own: its documents, and where its shoppers' words may go.
+
+    Variables that it leaves at their defaults get its name, so that no tenant's keys go to another's address.
+    """
+    own: dict[str, Any] = {"documents": tenant.documents}
+    for group, variable in (
+        ("orders", "key_variable"),
+        ("handover", "secret_variable"),
+        ("llm", "key_variable"),
+    ):
+        given: BaseConfig = getattr(tenant, group)
+        if getattr(given, variable) == type(given).model_fields[variable].default:
+            suffix = name.upper().replace("-", "_")
+            given = given.model_copy(update={variable: f"{getattr(given, variable)}_{suffix}"})
+        own[group] = given
+    return own
 
 
 def experiment_settings(user_config: Mapping[str, Any], config: ServeConfig) -> ExperimentConfig:

@@ -17,7 +17,10 @@ from vrec.config.train_ranker import TrainRankerConfig
 from vrec.config.tune import TuneConfig
 from vrec.core.config import BaseConfig
 from vrec.encoders.config import EmbedConfig
+from vrec.privacy.config import PrivacyConfig
 from vrec.retrieval.config import RetrievalConfig
+from vrec.robustness.config import RobustnessConfig
+from vrec.training.federated.config import FederatedConfig
 
 
 class TrainConfig(BaseConfig):
@@ -44,8 +47,14 @@ class Settings(BaseConfig):
     """Events, as every command reads them."""
     retrieval: RetrievalConfig = Field(default_factory=RetrievalConfig)
     """Recommenders, by name."""
+    privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
+    """Differential privacy of `vrec fit`."""
+    robustness: RobustnessConfig = Field(default_factory=RobustnessConfig)
+    """Defences of `vrec fit` against fake shoppers, and `vrec robustness bench`."""
     fit: FitConfig = Field(default_factory=FitConfig)
     """`vrec fit` and `vrec recommend`."""
+    federated: FederatedConfig = Field(default_factory=FederatedConfig)
+    """`vrec federate`."""
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     """`vrec evaluate`."""
     train: TrainConfig = Field(default_factory=TrainConfig)

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from vrec.profiles.update import ProfilesConfig
 from vrec.ranking.config import LogSplitConfig, RankerConfig
+from vrec.ranking.private.config import PrivateRankerConfig
 from vrec.training.workers import WorkersConfig
 
 
@@ -14,6 +15,8 @@ class TrainRankerConfig(RankerConfig, WorkersConfig):
     """Split of the log, by time, into train, validation and test."""
     profiles: ProfilesConfig = Field(default_factory=ProfilesConfig)
     """Updates of profiles by events; serve with the same settings."""
+    private: PrivateRankerConfig = Field(default_factory=PrivateRankerConfig)
+    """Training with `privacy.epsilon`, which has a network and steps of its own."""
     shards: int | None = Field(default=None, ge=1)
     """Shards in which the log is replayed in parallel; by default one per CPU of the cluster."""
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from vrec.core.masking import mask_credentials
 
@@ -27,6 +27,10 @@ class VrecError(Exception):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default the class is called with the message alone; some take further arguments.
+        return Exception.__new__, (type(self), *self.args), vars(self)
 
 
 class SchemaError(VrecError):
@@ -59,6 +63,15 @@ class EventsError(VrecError):
     fix = "check the table given to --events and the columns given to --map"
 
 
+class GateError(VrecError):
+    """Data at fault, before a fit or a bundle."""
+
+    fix = (
+        "correct the data (`vrec check` lists all), or set events.gates.policy to cut or warn; after a "
+        "change that is meant, one run with warn takes it for good"
+    )
+
+
 class DataWarning(UserWarning):
     """Data that can be used and is probably not what its owner means; the commands print it."""
 
@@ -67,6 +80,18 @@ class FitError(VrecError):
     """Rows or request that a model cannot use: no rows, weights that are not numbers, k below 1."""
 
     fix = "check the interactions that the model is fitted on"
+
+
+class PrivacyError(VrecError):
+    """Privacy that cannot be given: a spent budget, a damaged ledger, a model without a private form."""
+
+    fix = "see docs/privacy.md"
+
+
+class FederatedError(VrecError):
+    """Federated fit that cannot go on: too few clients, or one whose contribution cannot be used."""
+
+    fix = "see docs/federated.md"
 
 
 class FitTimeout(FitError):
@@ -181,6 +206,30 @@ class UnreachableVideo(VideoError):
     stage = "read"
     transient = True
     fix = "make the file readable from every node; the next run tries it again"
+
+
+class PlaylistError(VideoError):
+    """HLS playlist that is none, or that cannot be followed, such as one of encrypted segments."""
+
+    stage = "read"
+    transient = True
+    fix = "give an HLS playlist (.m3u8) of segments that are not encrypted"
+
+
+class PlaylistStalled(VideoError):
+    """HLS playlist that has ended, or to which nothing was added for long."""
+
+    stage = "read"
+    transient = True
+    fix = "see that the encoder of the stream still writes segments"
+
+
+class SourceRefused(VideoError):
+    """URI of a stream, or of what its playlist names, that the service may not read."""
+
+    stage = "read"
+    transient = True
+    fix = "ask the operator to add its folder or its https://host/ to serve.security.media_roots"
 
 
 class DuplicateVideoId(VideoError):
@@ -310,12 +359,6 @@ def describe_exception(error: Exception) -> str:
     except Exception:
         message = ""
     return mask_credentials(f"{type(error).__name__}: {message}" if message else type(error).__name__)
-
-
-def name_once(name: str, message: str) -> str:
-    """Return a message that begins with the name of what it is about; some begin with it already."""
-    begins = message.startswith(tuple(f"{name.rstrip('/')}{end}" for end in (":", " ", "/")))
-    return message if begins else f"{name}: {message}"
 
 
 def printable(text: str) -> str:

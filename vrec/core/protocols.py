@@ -1,6 +1,6 @@
 """Protocols that vrec's layers share; each has two implementations or more."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Literal, Protocol, Self, TypeVar, runtime_checkable
 
@@ -10,6 +10,7 @@ from vrec.core.types import (
     ApplyResult,
     CatalogContent,
     Clip,
+    ExpiredEvents,
     Ids,
     IdsByUser,
     LogChanges,
@@ -174,81 +175,13 @@ class VectorIndex(Protocol):
         ...
 
 
-@runtime_checkable
-class RecordLog(Protocol):
-    """Thread-safe store of named logs of records, each numbered from 1 in the order of arrival.
-
-    No two records of a log are equal bytes. Every method raises StoreError on failure.
-    """
-
-    def append_record(
-        self, log: str, record: bytes, *, expected: int | None = None, most: int | None = None
-    ) -> int | None:
-        """Append a record durably.
-
-        Args:
-            log: Name of the log.
-            record: The record.
-            expected: Number that the log's last record must have (0 for an empty log); None for any.
-            most: Number of records that are kept, the last ones; None for all.
-
-        Returns:
-            The record's number; None, and nothing is written, if the last one has another number.
-        """
-        ...
-
-    def records_after(self, log: str, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Return the first at most `limit` records with numbers above `after`, with their numbers."""
-        ...
-
-    def records_before(self, log: str, before: int | None, limit: int) -> list[tuple[int, bytes]]:
-        """Return the last at most `limit` records with numbers below `before` (None: of all), last first."""
-        ...
-
-
-@runtime_checkable
-class StateTable(Protocol):
-    """Thread-safe store of named tables of states by key, each of which a newer state overwrites.
-
-    Every change of a table gets a version, a number above those of all changes before. Every method raises
-    StoreError on failure.
-    """
-
-    def put_state(self, table: str, key: str, state: bytes, *, expected: int | None = None) -> int | None:
-        """Put the state of a key.
-
-        Args:
-            table: Name of the table.
-            key: The key.
-            state: The state. The one that the key has already is not put again.
-            expected: Version that the key's state must have (0 for none); None for any.
-
-        Returns:
-            The version of the state; None, and nothing is written, if the present one has another version.
-        """
-        ...
-
-    def drop_state(self, table: str, key: str, expected: int) -> bool:
-        """Remove the state of a key if it has this version, and return whether it did."""
-        ...
-
-    def states(self, table: str, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
-        """Return the versions and states of the keys that have one, with every change before the call."""
-        ...
-
-    def last_version(self, table: str) -> int:
-        """Return the version of the last change of a table; 0 before the first."""
-        ...
-
-    def states_after(self, table: str, after: int, limit: int) -> list[tuple[int, str, bytes]]:
-        """Return the first at most `limit` states of versions above `after`: version, key and state."""
-        ...
-
-
 Profiles = TypeVar("Profiles")
 
 EXPORT_ROWS = 100_000
 """Default maximum of events that one call of `export` returns: about 30 MB."""
+
+EXPIRY_ROWS = 1_000
+"""Default maximum of events that one call of `expire` looks at."""
 
 
 @runtime_checkable
@@ -347,6 +280,29 @@ class ProfileStore(Protocol[Profiles]):
         """
         ...
 
+    def rename(self, user_id: str, new_id: str) -> int:
+        """Give a user or session another id durably, as if it had had that one from the beginning.
+
+        If there are events of the new id already, they are those of one user from then on. A session that has
+        joined an account stays joined. Renaming one again, or one that is unknown, changes nothing.
+
+        Args:
+            user_id: The user or session.
+            new_id: Another id of the same kind.
+
+        Returns:
+            Number of events whose user has another id now.
+        """
+        ...
+
+    def owners(self, user_ids: Iterable[str]) -> dict[str, str]:
+        """Return the account of each session that has joined one, and every other id itself."""
+        ...
+
+    def sessions_of(self, user_id: str) -> list[str]:
+        """Return the sessions that joined an account, ascending."""
+        ...
+
     def latest_cursor(self) -> int:
         """Return the cursor after the newest event; `export` from there gives later events only."""
         ...
@@ -356,6 +312,19 @@ class ProfileStore(Protocol[Profiles]):
 
         Counts in video profiles stay. Keyed hashes of the event ids stay known, so that none of the events is
         added again; nothing else of the user does, neither in what the store reads nor in its files.
+        """
+        ...
+
+    def expire(self, cutoffs: Mapping[str, int], after: int = 0, limit: int = EXPIRY_ROWS) -> ExpiredEvents:
+        """Remove the events among the next ones of the log that are too old, as far as an erasure does.
+
+        Users' profiles are then those without them. Counts in video profiles stay, and none of the events is
+        accepted again.
+
+        Args:
+            cutoffs: Time (µs since 1970) by kind, before which events of the kind are removed.
+            after: Cursor of the previous call; 0 is the beginning.
+            limit: Maximum number of events that are looked at.
         """
         ...
 

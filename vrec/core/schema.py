@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import pyarrow as pa
@@ -18,7 +18,9 @@ FIRST_MICROS, LAST_MICROS = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 @dataclass(frozen=True, slots=True)
 class VectorType:
-    """Column type of float32 vectors, all of one length that the table's writer chooses."""
+    """Column type of vectors, all of one length that the table's writer chooses."""
+
+    value_type: pa.DataType = field(default_factory=pa.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class TableSchema:
             if isinstance(kind, VectorType):
                 if dim is None:
                     raise ValueError(f"{self.name}.{column.name} needs a dim")
-                kind = pa.list_(pa.float32(), dim)
+                kind = pa.list_(kind.value_type, dim)
             fields.append(pa.field(column.name, kind, nullable=column.nullable))
         return pa.schema(fields)
 
@@ -122,7 +124,7 @@ MEDIA = TableSchema(
 )
 """One row per video, failed (`error` is FAILURES.error) or not: its content hash, format and decoder."""
 
-INTEREST_KINDS = ("impression", "click", "watch", "like", "share", "follow", "cart", "purchase")
+INTEREST_KINDS = ("impression", "click", "watch", "like", "share", "follow", "gift", "cart", "purchase")
 """Kinds of events that can show interest, from the weakest sign to the strongest."""
 
 HIDING_KINDS = ("hide", "dislike")
@@ -132,19 +134,30 @@ NEGATIVE_KINDS = (*HIDING_KINDS, "skip")
 """Kinds of events that show that a video did not please."""
 
 REVERSED_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"unlike": ("like",), "unhide": HIDING_KINDS, "refund": ("purchase",)}
+    {"unlike": ("like",), "unfollow": ("follow",), "unhide": HIDING_KINDS, "refund": ("purchase",)}
 )
-"""Kinds of earlier events of the same shopper and video that an event of a kind reverses: `unlike` and
-`unhide` all of them, `refund` the last purchase that is not refunded yet."""
+"""Kinds of earlier events of the same shopper and video that an event of a kind reverses: `unlike`,
+`unfollow` and `unhide` all of them, `refund` the last purchase that is not refunded yet."""
 
-EVENT_KINDS = (*INTEREST_KINDS, "hide", "unhide", "dislike", "skip", "unlike", "refund")
+EVENT_KINDS = (*INTEREST_KINDS, "hide", "unhide", "dislike", "skip", "unlike", "unfollow", "refund", "search")
 """Values of EVENTS.kind, besides a shop's own kinds, which configuration declares."""
 
 OWN_KIND_PATTERN = r"^[a-z][a-z0-9_]{0,31}$"
 """Form of the name of a shop's own kind of event."""
 
+CREATOR_PREFIX = "creator:"
+"""Beginning of the video_id of an event about a creator and no video, such as a follow; the creator's id
+follows."""
+
+SEARCH_PREFIX = "search:"
+"""Beginning of the video_id of the event of a search; what was asked for follows."""
+
 SESSION_PREFIX = "session:"
 """Beginning of the user_id of a shopper without account; the id of the session follows."""
+
+DOMAIN_PREFIX = "domain:"
+"""Beginning of the user_id of an account in another domain; the domain, a colon and the account's id
+follow."""
 
 EVENTS = TableSchema(
     "EVENTS",
@@ -237,6 +250,7 @@ CREATORS = TableSchema(
     (
         TableColumn("creator_id", STRING),
         TableColumn("videos", pa.int64()),
+        TableColumn("streams", pa.int64()),
         TableColumn("videos_per_week", pa.float64()),
         TableColumn("last_published_at", TIMESTAMP, nullable=True),
         TableColumn("category", STRING, nullable=True),
@@ -250,10 +264,11 @@ CREATORS = TableSchema(
         TableColumn("viewers", pa.int64()),
         TableColumn("repeat_viewers", pa.float64()),
         TableColumn("followers", pa.int64()),
+        TableColumn("gifts", pa.int64()),
     ),
 )
-"""One row per creator: rates are smoothed towards those of all creators, and `click_ratio` is corrected for
-the positions at which the creator's videos were shown."""
+"""One row per creator or streamer: rates are smoothed towards those of all, `click_ratio` is corrected for
+the positions at which the videos were shown, and `streams` are those of `videos` that are live streams."""
 
 COUNTS = pa.map_(STRING, pa.float64())
 SEEN_EVENT = pa.struct([("at", TIMESTAMP), ("event_id", STRING)])
@@ -377,8 +392,8 @@ def _times_outside_years(times: pa.ChunkedArray | pa.Array) -> int:
 def _type_problem(column: TableColumn, got: pa.DataType) -> str | None:
     want = column.type
     if isinstance(want, VectorType):
-        matches = pa.types.is_fixed_size_list(got) and got.value_type == pa.float32()
-        return None if matches else f"{column.name} is {got}, want fixed_size_list<float>"
+        matches = pa.types.is_fixed_size_list(got) and got.value_type == want.value_type
+        return None if matches else f"{column.name} is {got}, want fixed_size_list<{want.value_type}>"
     if pa.types.is_list(want) and pa.types.is_list(got):
         return None if got.value_type == want.value_type else f"{column.name} is {got}, want {want}"
     return None if got == want else f"{column.name} is {got}, want {want}"

@@ -247,6 +247,17 @@ def read_embeddings(out: str, modality: Modality) -> pa.Table | None:
     return pa.concat_tables(tables).sort_by("entity_id") if tables else None
 
 
+def read_moments(out: str, modality: Modality) -> pa.Table | None:
+    """Return the MOMENTS rows of one modality of an embedding folder, by video and time; None for none.
+
+    Raises:
+        SourceError: No run has completed in the folder.
+    """
+    tables = list(_table_files(out, f"moments/{modality}"))
+    order = [("video_id", "ascending"), ("start_s", "ascending"), ("end_s", "ascending")]
+    return pa.concat_tables(tables).sort_by(order) if tables else None
+
+
 def read_failures(out: str) -> pa.Table:
     """Return the sorted FAILURES rows of an embedding folder; raise SourceError if no run has completed."""
     return pa.concat_tables(_table_files(out, "failures")).sort_by(

@@ -67,6 +67,8 @@ class CatalogContent:
     """EMBEDDINGS rows of one modality and one encoder, one per video."""
     other_domains: tuple[str, ...] = ()
     """Domains of VIDEOS that are not the shop's, such as those in LINKS."""
+    follows: pa.Table | None = None
+    """FOLLOWS, of which those between shoppers are a social signal; None if there are none."""
 
     @property
     def video_id_columns(self) -> list[pa.ChunkedArray]:
@@ -92,6 +94,16 @@ class LogChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpiredEvents:
+    """Outcome of a look for events that a ProfileStore must not keep any longer."""
+
+    removed: int
+    """Number of events that were removed."""
+    cursor: int
+    """Cursor of the next look; 0 at the end of the log."""
+
+
+@dataclass(frozen=True, slots=True)
 class ApplyResult:
     """Outcome of adding events to a ProfileStore."""
 
@@ -99,3 +111,5 @@ class ApplyResult:
     """Number of events that were added to the log."""
     repeated: int
     """Number of events whose event_id was known: in the log, erased, or earlier in the same table."""
+    refused: int = 0
+    """Number of events that a service did not keep, since their shoppers do not consent to that."""

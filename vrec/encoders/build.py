@@ -155,6 +155,17 @@ class EncoderSet:
             vectors["fused"] = _fuse_present(self._fusion, inputs, len(clips))
         return vectors
 
+    def encode_modality(self, modality: Modality, clips: Sequence[Clip]) -> OptionalVectors:
+        """Encode clips in one modality that is not fused: one entry per clip, None where it is absent.
+
+        Without an encoder of the modality all are None.
+
+        Raises:
+            EncodeFailed: The vector of a video, which is named, is not finite.
+        """
+        encoder = self._encoders.get(modality)
+        return [None] * len(clips) if encoder is None else _encode_present(encoder, clips)
+
     def _build_fusion(
         self, config: ModalityFusionConfig | LearnedFusionConfig, device: str
     ) -> "ModalityFusion | LearnedFusion | None":

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from vrec.core.config import BaseConfig
 from vrec.encoders.build import EncodersConfig
+from vrec.encoders.moments.config import MomentsConfig
 from vrec.media.audio import AudioConfig
 from vrec.media.decode import MediaConfig
 from vrec.media.decoders.frames import DecodeConfig
@@ -48,6 +49,10 @@ class EmbedConfig(BaseConfig):
     """Whether the manifest lists groups of videos that show the same content. It takes a fingerprint of each
     video's first 16 s, for which all of them are decoded; a change of it embeds every video again."""
 
+    moments: MomentsConfig | None = None
+    """Moments of the videos: their cuts, and a vector of each; None, the default, makes none. `vrec embed
+    --moments` turns them on; a change of them embeds every video again."""
+
     @model_validator(mode="after")
     def _frames_fit(self) -> Self:
         cnn = self.encoders.cnn
@@ -60,6 +65,11 @@ class EmbedConfig(BaseConfig):
             )
         return self
 
+    @property
+    def wants_subtitles(self) -> bool:
+        """True where files of subtitles beside the videos are read."""
+        return self.moments is not None and self.moments.subtitles
+
     def media(self) -> MediaConfig:
         """Return the settings that decoding needs."""
         return MediaConfig(
@@ -68,4 +78,5 @@ class EmbedConfig(BaseConfig):
             audio=self.audio,
             quality=self.quality,
             fingerprint=self.near_duplicates,
+            moments=None if self.moments is None else self.moments.spans(),
         )

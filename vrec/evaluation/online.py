@@ -18,7 +18,7 @@ from scipy.special import ndtri
 
 from vrec.core.config import BaseConfig
 from vrec.core.errors import EvaluationError
-from vrec.core.schema import EVENTS, VIDEOS, conform
+from vrec.core.schema import CREATOR_PREFIX, EVENTS, VIDEOS, conform
 from vrec.evaluation.sequential import (
     RatioSums,
     difference_interval,
@@ -104,6 +104,8 @@ def user_outcomes(
         EvaluationError: If no user is left.
     """
     frame = to_polars(conform(events, EVENTS, stage="online")).with_columns(pl.col("at").to_physical())
+    # Lists of creators are no part of the outcomes, which are those of videos.
+    frame = frame.filter(~pl.col("video_id").str.starts_with(CREATOR_PREFIX))
     present = pl.lit(frame["at"].max() if now is None else to_micros(now), pl.Int64)
     columns = {"user_id": list(arms), "arm": list(arms.values())}
     frame = frame.join(pl.DataFrame(columns, dict.fromkeys(columns, pl.String)), on="user_id")

@@ -9,8 +9,8 @@ from vrec.core.config import BaseConfig
 from vrec.core.schema import EVENT_KINDS, INTEREST_KINDS, NEGATIVE_KINDS, OWN_KIND_PATTERN
 
 EventKind = Literal[
-    "impression", "click", "watch", "like", "share", "follow", "cart", "purchase", "hide", "unhide",
-    "dislike", "skip", "unlike", "refund",
+    "impression", "click", "watch", "like", "share", "follow", "gift", "cart", "purchase", "hide", "unhide",
+    "dislike", "skip", "unlike", "unfollow", "refund", "search",
 ]  # fmt: skip
 """The kinds of events, as in `EVENT_KINDS`."""
 
@@ -20,6 +20,10 @@ def _check_own_name(name: str) -> str:
     if name in EVENT_KINDS:
         raise ValueError(f"{name} is a kind of event of vrec's: give your own kind another name")
     return name
+
+
+Recommended = Literal["video", "creator"]
+"""What is recommended: videos, or the creators of these."""
 
 
 OwnKindName = Annotated[str, StringConstraints(pattern=OWN_KIND_PATTERN), AfterValidator(_check_own_name)]
@@ -60,6 +64,8 @@ class InterestConfig(BaseConfig):
     """Weight of sharing the video."""
     follow: float = Field(default=3.0, ge=0, allow_inf_nan=False)
     """Weight of following the video's creator from it."""
+    gift: float = Field(default=3.0, ge=0, allow_inf_nan=False)
+    """Weight of a gift to the video's creator, whatever its price."""
     cart: float = Field(default=4.0, ge=0, allow_inf_nan=False)
     """Weight of adding a product of the video to the cart."""
     purchase: float = Field(default=5.0, ge=0, allow_inf_nan=False)

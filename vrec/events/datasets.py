@@ -14,6 +14,7 @@ from vrec.core.schema import EVENTS, VIDEOS
 from vrec.core.uris import join_uri, read_file, resolve
 from vrec.events.columns import POLARS_TIMESTAMP
 from vrec.events.config import InterestConfig
+from vrec.events.creators import follows_from_events
 from vrec.events.polars_tables import from_polars, to_polars
 
 ORDER_END = datetime(2024, 1, 1, tzinfo=UTC)
@@ -42,6 +43,11 @@ class PublicDataset:
     """Source, license and conversion."""
     has_order: bool = True
     """Whether `at` gives the order of a user's events. If not, all events of a user are at one moment."""
+
+    @property
+    def follows(self) -> pa.Table:
+        """FOLLOWS of creators by the events, such as those of KuaiRand's authors."""
+        return follows_from_events(self.events, self.videos)
 
 
 DatasetReader = Callable[[str | os.PathLike[str]], PublicDataset]

@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -13,19 +13,13 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from vrec.core.errors import EventsError, os_error_reason
+from vrec.core.table_format import Compression, detect_format
 from vrec.core.uris import resolve
 from vrec.events.polars_tables import to_polars
 
 ColumnChooser = Callable[[list[str]], Mapping[str, str]]
 """Function from the names of a table's columns to its columns by the names that they get."""
 
-HEAD_BYTES = 1 << 16
-Compression = Literal["gzip", "zstd", "bz2"]
-_COMPRESSIONS: tuple[tuple[bytes, Compression], ...] = (
-    (b"\x1f\x8b", "gzip"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"BZh", "bz2"),
-)
 _FORMS = {"Parquet": "Parquet", ",": "CSV", "\t": "TSV", ";": "CSV", "|": "CSV", "json": "JSON lines"}
 FORMATS_FIX = "give events as Parquet, or as .csv, .tsv or .jsonl with the names of columns, also as .gz"
 
@@ -47,7 +41,7 @@ def load_columns(uri: str, choose: ColumnChooser, *, lists: bool = False) -> pl.
     filesystem, path = resolve(uri)
     form = "Parquet"
     try:
-        form, compression = _detect(filesystem, path)
+        form, compression = detect_format(filesystem, path)
         if form == "Parquet":
             table, columns = _read_parquet(filesystem, path, compression, choose)
         else:
@@ -76,34 +70,6 @@ def _fix_of(problem: str) -> str:
 
 class _InvalidLineError(ValueError):
     """Line that is not a JSON object of plain values."""
-
-
-def _detect(filesystem: pafs.FileSystem, path: str) -> tuple[str, Compression | None]:
-    """Return the format of a file, or a text file's separator, and its compression."""
-    if filesystem.get_file_info(path).type == pafs.FileType.Directory:
-        return "Parquet", None
-    head = _read_head(filesystem, path, None)
-    compression: Compression | None = next(
-        (name for mark, name in _COMPRESSIONS if head.startswith(mark)), None
-    )
-    if compression:
-        head = _read_head(filesystem, path, compression)
-    name = path.lower().removesuffix(".gz").removesuffix(".zst").removesuffix(".bz2")
-    if head.startswith(b"PAR1") or name.endswith(".parquet"):
-        return "Parquet", compression
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
-        return "json", compression
-    if name.endswith((".jsonl", ".ndjson")):
-        return "json", compression
-    header = head.splitlines()[0] if head else b""
-    usual = "\t" if name.endswith((".tsv", ".tab")) else ","
-    others = (separator for separator in "\t;|" if separator.encode() in header)
-    return (usual if usual.encode() in header else next(others, usual)), compression
-
-
-def _read_head(filesystem: pafs.FileSystem, path: str, compression: Compression | None) -> bytes:
-    with filesystem.open_input_stream(path, compression=compression) as stream:
-        return stream.read(HEAD_BYTES)
 
 
 def _read_parquet(

@@ -5,14 +5,10 @@ from datetime import datetime
 import polars as pl
 import pyarrow as pa
 
-from vrec.core.errors import EventsError
-from vrec.core.schema import EVENTS, LINKS
-from vrec.events.columns import as_text, as_time, is_missing_id
-from vrec.events.formats import load_columns
-from vrec.events.polars_tables import describe_invalid, from_polars, to_polars
-
-_COLUMNS = tuple(column.name for column in LINKS.columns)
-_FIX = "write the columns as docs/tables.md says for LINKS"
+from vrec.core.compute import pc
+from vrec.core.schema import DOMAIN_PREFIX, EVENTS, LINKS
+from vrec.events.polars_tables import from_polars, to_polars
+from vrec.events.relation_tables import read_relations
 
 
 def read_links(uri: str) -> pa.Table:
@@ -22,32 +18,18 @@ def read_links(uri: str) -> pa.Table:
         EventsError: There is no such file, it is none of these formats, a column is missing, or a value is
             invalid; all problems are named.
     """
-    frame = load_columns(uri, lambda names: {name: name for name in _COLUMNS if name in names})
-    absent = [name for name in _COLUMNS if name not in frame.columns and name != "revoked_at"]
-    if absent:
-        raise EventsError(f"{uri}: no column {', '.join(absent)}", fix=_FIX)
-    problems: list[str | None] = []
-    columns: list[pl.Series] = []
-    for name in frame.columns:
-        if name.endswith("_at"):
-            column, problem = as_time(frame.get_column(name))
-            if problem is None and name == "consented_at":
-                problem = describe_invalid(frame, name, column.is_null(), "missing")
-        else:
-            column, problem = as_text(frame.get_column(name))
-            problem = problem or describe_invalid(
-                frame, name, is_missing_id(column) | column.is_null(), "missing"
-            )
-        columns.append(column)
-        problems.append(problem)
-    if told := [problem for problem in problems if problem]:
-        raise EventsError(f"{uri}: {'; '.join(told)}", fix=_FIX)
-    return from_polars(pl.DataFrame(columns), LINKS, f"links {uri}")
+    return read_relations(uri, LINKS, "consented_at", "revoked_at")
 
 
 def other_domains(links: pa.Table) -> tuple[str, ...]:
     """Return the domains in `other_domain` of LINKS, ascending."""
     return tuple(sorted(set(links.column("other_domain").to_pylist())))
+
+
+def without_accounts(events: pa.Table) -> pa.Table:
+    """Return EVENTS without those of accounts in other domains, which a service stores beside the shop's."""
+    of_account = pc.starts_with(events.column("user_id"), DOMAIN_PREFIX)
+    return events.filter(pc.invert(of_account)) if pc.any(of_account).as_py() else events
 
 
 def link_shoppers(events: pa.Table, videos: pa.Table, links: pa.Table, at: datetime) -> pa.Table:
@@ -56,6 +38,7 @@ def link_shoppers(events: pa.Table, videos: pa.Table, links: pa.Table, at: datet
     A link holds from `consented_at` until `revoked_at`. An account that is linked to several shoppers belongs
     to the one who agreed last. Events of other domains whose account is linked to nobody are left out, so
     that a revoked link leaves what there would be without it. Equal ids in two domains are not a link.
+    Events that a service has stored say in their `user_id` of which domain the account is.
 
     Args:
         events: EVENTS of all domains.
@@ -80,8 +63,14 @@ def link_shoppers(events: pa.Table, videos: pa.Table, links: pa.Table, at: datet
         known.unique("video_id", keep="first", maintain_order=True), on="video_id", how="left",
         maintain_order="left",
     )  # fmt: skip
-    elsewhere = domain.get_column("domain").is_in(others.implode()).fill_null(value=False)
-    frame = frame.with_columns(_domain=domain.get_column("domain"), _elsewhere=elsewhere)
+    stored = frame.get_column("user_id").str.extract_groups(f"^{DOMAIN_PREFIX}([^:]*):(?s:(.*))$").struct
+    named, account = stored.field("1"), stored.field("2")
+    of_video = domain.get_column("domain")
+    frame = frame.with_columns(
+        user_id=account.fill_null(frame.get_column("user_id")),
+        _domain=named.fill_null(of_video),
+        _elsewhere=named.is_not_null() | of_video.is_in(others.implode()).fill_null(value=False),
+    )
     linked = frame.join(
         accounts,
         left_on=["_domain", "user_id"],

@@ -48,6 +48,9 @@ class ReadEvents:
     """Rows left out because another has the same event_id or, without event ids, the same content."""
     future: int
     """Events left out because they lie in the future (`future` is "drop")."""
+    conflicts: tuple[int, str] = (0, "")
+    """Number of duplicates whose content is another than that of the row with the same event_id that stays,
+    and an example of such an event_id."""
 
 
 def read_events(
@@ -80,17 +83,32 @@ def read_events(
             future. One message lists all problems.
     """
     config = config or EventReadConfig()
-    raw = load_columns(uri, lambda names: _columns(uri, names, mapping or {}))
+    raw = load_columns(uri, lambda names: choose_columns(uri, names, mapping or {}))
     frame = _with_ids(_cast_columns(raw, uri, config, (*EVENT_KINDS, *own_kinds)), uri, config)
     _warn_of_times(frame["at"], uri)
     unique = _drop_duplicates(frame)
     duplicates = frame.height - unique.height
     past, future_count = _without_future(unique, uri, config, now or datetime.now(UTC))
     events = from_polars(past.sort("at", "event_id"), EVENTS, f"events {uri}")
-    return ReadEvents(events, duplicates, future_count)
+    return ReadEvents(events, duplicates, future_count, _conflicts(frame))
 
 
-def _columns(uri: str, names: list[str], mapping: Mapping[str, str]) -> dict[str, str]:
+def _conflicts(frame: pl.DataFrame) -> tuple[int, str]:
+    """Return the number of rows that share an event_id with another content, and such an event_id."""
+    if "event_id" not in frame.columns:
+        return 0, ""
+    contents = frame.filter(frame["event_id"].is_duplicated()).unique()
+    ids = contents.filter(contents["event_id"].is_duplicated())["event_id"]
+    return len(ids) - ids.n_unique(), "" if ids.is_empty() else str(ids.min())
+
+
+def choose_columns(uri: str, names: list[str], mapping: Mapping[str, str]) -> dict[str, str]:
+    """Return the table's column for each column of EVENTS that it has.
+
+    Raises:
+        SchemaError: A required column is missing.
+        EventsError: A column in `mapping` is unknown, or one name is that of several columns.
+    """
     problems = [
         f"map: EVENTS has no {n}{_suggestion(n, EVENT_COLUMNS)}" for n in mapping if n not in EVENT_COLUMNS
     ]

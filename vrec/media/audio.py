@@ -37,6 +37,8 @@ class DecodedAudio:
     samples: Waveform | None
     has_audio: bool
     note: str | None = None
+    offset_s: float = 0.0
+    """Seconds from the first picture to the first sample; 0 where one of their times is unknown."""
 
 
 def decode_audio(
@@ -67,14 +69,16 @@ def decode_audio(
     samples, cancels = _mono(channels)
     samples = np.clip(samples, -1.0, 1.0)
     note = read.note
+    early_s = 0.0 if starts_s is None or read.starts_s is None else starts_s - read.starts_s
+    # Clocks that lie further apart than the picture is long are not the same clock.
+    early_s = early_s if duration_s is None or abs(early_s) < duration_s else 0.0
     if duration_s is not None and len(samples) < limit:
-        early_s = 0.0 if starts_s is None or read.starts_s is None else starts_s - read.starts_s
-        # Clocks that lie further apart than the picture is long are not the same clock.
-        ends_s = len(samples) / RATE_HZ - (early_s if abs(early_s) < duration_s else 0.0)
+        ends_s = len(samples) / RATE_HZ - early_s
         expected_s = min(duration_s, config.max_s)
         if ends_s < expected_s * (1 - config.short_by):
             note = f"its sound ends after {ends_s:.1f} s of {expected_s:.1f} s"
-    return DecodedAudio(samples, has_audio=True, note="; ".join(n for n in (cancels, note) if n) or None)
+    notes = "; ".join(n for n in (cancels, note) if n) or None
+    return DecodedAudio(samples, has_audio=True, note=notes, offset_s=-early_s)
 
 
 def _default_stream(media: InputContainer) -> AudioStream:

@@ -1,6 +1,7 @@
 """Decoding of one video into sampled frames, audio and a fingerprint."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -21,6 +22,11 @@ from vrec.media.decoders.hdr import hdr_transfer
 from vrec.media.decoders.pyav_decoder import PyAvDecoder
 from vrec.media.duplicates.fingerprint import encode_fingerprint, fingerprint_indices
 from vrec.media.frame_sampling import FrameSamplingConfig, Indices, sample_indices
+from vrec.media.moments.config import MomentSpansConfig
+from vrec.media.moments.decode import decode_moments
+from vrec.media.moments.decoded import DecodedMoments
+from vrec.media.moments.subtitles import Cue
+from vrec.media.moments.watcher import MomentWatcher
 from vrec.media.quality import QualityConfig, check_length, check_picture
 
 __all__ = ["DecodeConfig", "DecodedVideo", "MediaConfig", "VideoDecoder", "decode"]
@@ -45,6 +51,13 @@ class MediaConfig(BaseConfig):
     """Checks that reject videos although they decode."""
     fingerprint: bool = False
     """Whether to make the fingerprint by which near-duplicates are found."""
+    moments: MomentSpansConfig | None = None
+    """Cuts between the moments of a video; None for no moments."""
+
+    @property
+    def cpu_limit_s(self) -> float:
+        """CPU seconds after which a decode is stopped, with those for moments."""
+        return self.decode.timeout_s + (self.moments.timeout_s if self.moments else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,8 @@ class DecodedVideo:
     """Fingerprint of the first seconds; None where it is not wanted or none of its frames decode."""
     decode_s: float
     """Wall time of decoding in seconds."""
+    moments: DecodedMoments | None = None
+    """Moments; None where they are not wanted."""
 
 
 class VideoDecoder(Protocol):
@@ -92,7 +107,7 @@ class VideoDecoder(Protocol):
         ...
 
 
-def decode(source: str | Path | bytes, config: MediaConfig) -> DecodedVideo:
+def decode(source: str | Path | bytes, config: MediaConfig, cues: Sequence[Cue] = ()) -> DecodedVideo:
     """Decode the sampled frames, audio and fingerprint of one video in this process.
 
     A file that hangs or crashes the decoder hangs or crashes this process; `DecodeProcess` decodes in a
@@ -101,6 +116,7 @@ def decode(source: str | Path | bytes, config: MediaConfig) -> DecodedVideo:
     Args:
         source: Path of a regular file, or a file's bytes.
         config: Sampling, decoding, audio and quality settings.
+        cues: Subtitles of a file beside the video, for its moments.
 
     Raises:
         VideoError: The video cannot be used; the subclass and the message give the reason.
@@ -108,7 +124,7 @@ def decode(source: str | Path | bytes, config: MediaConfig) -> DecodedVideo:
     started = time.perf_counter()
     try:
         with open_video(source, config.decode) as media:
-            return _decode(media, config, started)
+            return _decode(media, config, cues, started)
     except av.error.FFmpegError as error:
         if not isinstance(error, MemoryError):
             raise UnreadableVideo(f"the decoder gives up: {error.strerror}") from None
@@ -117,22 +133,32 @@ def decode(source: str | Path | bytes, config: MediaConfig) -> DecodedVideo:
         raise DecodeCrashed("it needs more memory than decode.max_memory_mb") from None
 
 
-def _decode(media: OpenVideo, config: MediaConfig, started: float) -> DecodedVideo:
+def _decode(media: OpenVideo, config: MediaConfig, cues: Sequence[Cue], started: float) -> DecodedVideo:
     check_length(config.quality, len(media.timeline.times_s), media.duration_s)
     indices = sample_indices(config.sample, media.timeline.times_s, media.timeline.keyframes)
     times_s = media.timeline.times_s
     moments = fingerprint_indices(times_s) if config.fingerprint else np.empty(0, np.int64)
-    decoded, decoder, fallback_note = _read_frames(media, indices, config.decode, np.unique(moments))
+    watcher = None
+    if config.moments is not None:
+        watcher = MomentWatcher(times_s, media.duration_s or 0.0, config.moments)
+    decoded, decoder, fallback_note = _read_frames(media, indices, config.decode, np.unique(moments), watcher)
     check_picture(config.quality, decoded.frames)
     with reopen_container(media.source) as container:
         starts_s = float(media.timeline.times_s[0]) if media.timeline.seekable else None
         audio = decode_audio(container, config.audio, media.duration_s, starts_s)
+    pieces, pieces_note = None, None
+    if watcher is not None and config.moments is not None:
+        pieces, pieces_note = decode_moments(
+            media, config.moments, watcher, audio=audio, audio_config=config.audio, cues=cues
+        )
     lost = len(indices) - len(decoded.indices)
     damaged = f"{lost} of {len(indices)} frames are damaged and left out" if lost else None
     still = "a still: its only frame" if len(media.timeline.times_s) == 1 else None
     hdr = hdr_transfer(media.stream)
     mapped = f"HDR ({hdr}) mapped to SDR" if hdr else None
-    notes = [note for note in (fallback_note, media.note, mapped, still, damaged, audio.note) if note]
+    notes = [
+        note for note in (fallback_note, media.note, mapped, still, damaged, audio.note, pieces_note) if note
+    ]
     width, height = (round(size) for size in media.display_size)
     return DecodedVideo(
         frames=decoded.frames,
@@ -147,6 +173,7 @@ def _decode(media: OpenVideo, config: MediaConfig, started: float) -> DecodedVid
         has_audio=audio.has_audio,
         fingerprint=_fingerprint(decoded, moments),
         decode_s=time.perf_counter() - started,
+        moments=pieces,
     )
 
 
@@ -159,11 +186,22 @@ def _fingerprint(decoded: DecodedFrames, moments: Indices) -> bytes | None:
 
 
 def _read_frames(
-    media: OpenVideo, indices: Indices, config: DecodeConfig, thumbnails: Indices
+    media: OpenVideo,
+    indices: Indices,
+    config: DecodeConfig,
+    thumbnails: Indices,
+    watcher: MomentWatcher | None,
 ) -> tuple[DecodedFrames, DecoderName, str | None]:
     """Return the frames, their decoder, and a note where PyAV read what decord was to read."""
     if config.decoder != "decord":
-        return PyAvDecoder().read(media, indices, config, thumbnails), "pyav", None
+        return PyAvDecoder().read(media, indices, config, thumbnails, watcher), "pyav", None
+    if watcher is not None:
+        reason = "moments need a decoder that gives frame after frame"
+        return (
+            PyAvDecoder().read(media, indices, config, thumbnails, watcher),
+            "pyav",
+            f"{FALLBACK}: {reason}",
+        )
     reason = decord_unsafe_reason(media)
     if reason is None:
         try:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import Base64Bytes, Field
@@ -23,6 +24,9 @@ from vrec.media.decode import DecodedVideo, MediaConfig
 from vrec.media.decode_worker import CPU_TIME_SIGNAL, LENGTH_BYTES, WALL_TIME_SIGNAL
 from vrec.media.decoders.frames import DecoderName
 from vrec.media.duplicates.fingerprint import decode_fingerprint
+from vrec.media.moments.decoded import DecodedMoments
+from vrec.media.moments.spans import BLOCK_S, block_limit
+from vrec.media.moments.subtitles import Cue, cut_bytes
 
 GRACE_S = 2.0
 """Seconds after `wall_timeout_s` that the parent waits for the kernel's alarm before it kills the worker."""
@@ -31,6 +35,9 @@ START_S = 60.0
 MAX_HEADER_BYTES = 1 << 20
 CHANNEL_BYTES = 4 << 20
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+_Second = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class DecodeStartError(RuntimeError):
@@ -64,10 +71,17 @@ class DecodeProcess:
         """Process id of the worker, or None where none is running."""
         return self._worker.pid if self._worker else None
 
-    def decode_many(self, paths: Sequence[str]) -> Iterator[DecodedVideo | VideoError]:
+    def decode_many(
+        self, paths: Sequence[str], *, frames: int | None = None, subtitles: Sequence[str | None] = ()
+    ) -> Iterator[DecodedVideo | VideoError]:
         """Yield one result per path, in order; a bad video gives its VideoError.
 
         While the caller uses one result, the worker decodes the next one but no further.
+
+        Args:
+            paths: Paths of regular files.
+            frames: Frames of each video, fewer than the settings say; None for as many as they say.
+            subtitles: File of subtitles beside each video, None for none; empty for none at all.
 
         Raises:
             DecodeStartError: The worker process cannot be started.
@@ -79,7 +93,7 @@ class DecodeProcess:
                 worker, restarted = self._ready()
                 submitted = received if restarted else submitted
                 while submitted < min(received + 2, len(paths)):
-                    worker.submit(paths[submitted])
+                    worker.submit(paths[submitted], frames, subtitles[submitted] if subtitles else None)
                     submitted += 1
                 result = worker.receive()
                 if worker.killed_externally and retried != received:
@@ -105,6 +119,23 @@ class DecodeProcess:
         return self._worker, True
 
 
+class _CueHeader(BaseConfig):
+    """Subtitle in a header."""
+
+    start_s: float = Field(allow_inf_nan=False)
+    end_s: float = Field(allow_inf_nan=False)
+    text: str
+
+
+class _MomentsHeader(BaseConfig):
+    """Part of a header about a video's moments."""
+
+    spans: list[tuple[_Second, _Second]]
+    sound_spans: list[tuple[_Second, _Second]]
+    sound: int = Field(ge=0)
+    cues: list[_CueHeader]
+
+
 class _ResultHeader(BaseConfig):
     """Header of a result. Validated strictly, because the worker has read hostile bytes."""
 
@@ -120,6 +151,7 @@ class _ResultHeader(BaseConfig):
     has_audio: bool
     fingerprint: Base64Bytes | None
     decode_s: float
+    moments: _MomentsHeader | None
 
 
 class _WorkerConnection:
@@ -165,10 +197,11 @@ class _WorkerConnection:
             raise DecodeStartError(f"the decoding process does not start: {stderr or error}") from None
         self._started = time.monotonic()
 
-    def submit(self, path: str) -> None:
+    def submit(self, path: str, frames: int | None, subtitles: str | None) -> None:
         """Queue one path; `receive` reports a dead worker."""
+        request = {"path": path, "frames": frames, "subtitles": subtitles}
         with contextlib.suppress(OSError):
-            self._channel.sendall(json.dumps({"path": path}).encode() + b"\n")
+            self._channel.sendall(json.dumps(request).encode() + b"\n")
 
     def receive(self) -> DecodedVideo | VideoError:
         """Return the next result, or the error for a worker that died or took too long."""
@@ -197,7 +230,7 @@ class _WorkerConnection:
         if code == -WALL_TIME_SIGNAL:
             return self._wall_timeout()
         if code == -CPU_TIME_SIGNAL:
-            limit_s = self._config.decode.timeout_s
+            limit_s = self._config.cpu_limit_s
             return DecodeTimeout(f"decoding took more than {limit_s:g} s of CPU time and was stopped")
         self.killed_externally = code == -signal.SIGKILL
         if self.killed_externally:
@@ -212,7 +245,7 @@ class _WorkerConnection:
         limits = self._config.decode
         return DecodeTimeout(
             f"decoding did not end within {limits.wall_timeout_s:g} s and had used less than its "
-            f"{limits.timeout_s:g} s of CPU time: the machine or its disk is overloaded",
+            f"{self._config.cpu_limit_s:g} s of CPU time: the machine or its disk is overloaded",
             fix="run fewer workers, or raise embed.decode.wall_timeout_s; the next run tries it again",
         )
 
@@ -237,13 +270,41 @@ class _WorkerConnection:
                 self._receive_into(audio.data.cast("B"))
         if header.fingerprint is not None:
             decode_fingerprint(header.fingerprint)  # raises ValueError where it is none
-        fields = header.model_dump(exclude={"frames", "audio", "times_s", "fingerprint"})
+        moments = None if header.moments is None else self._moments(header.moments)
+        fields = header.model_dump(exclude={"frames", "audio", "times_s", "fingerprint", "moments"})
         return DecodedVideo(
             frames=frames,
             audio=audio,
             times_s=np.array(header.times_s, np.float64),
             fingerprint=header.fingerprint,
+            moments=moments,
             **fields,
+        )
+
+    def _moments(self, header: "_MomentsHeader") -> DecodedMoments:
+        config = self._config.moments
+        if config is None:
+            raise ValueError("moments that were not requested")
+        # An edge of a block and the end of a file may each add one.
+        most = math.ceil(config.up_to_s / BLOCK_S + 2) * block_limit(config)
+        if max(len(header.spans), len(header.sound_spans)) > most:
+            raise ValueError("more moments than requested")
+        if header.sound > math.ceil(config.up_to_s * RATE_HZ):
+            raise ValueError("more samples than requested")
+        frames = sound = None
+        if header.spans:
+            side = self._config.decode.frame_px
+            frames = np.empty((len(header.spans), side, side, 3), np.uint8)
+            self._receive_into(frames.data.cast("B"))
+        if header.sound:
+            sound = np.empty(header.sound, np.float32)
+            self._receive_into(sound.data.cast("B"))
+        return DecodedMoments(
+            spans=np.array(header.spans, np.float64).reshape(-1, 2),
+            frames=frames,
+            sound_spans=np.array(header.sound_spans, np.float64).reshape(-1, 2),
+            sound=sound,
+            cues=tuple(Cue(cue.start_s, cue.end_s, cut_bytes(cue.text)) for cue in header.cues),
         )
 
     def _header(self, deadline: float) -> dict[str, Any]:

@@ -13,10 +13,12 @@ import socket
 import sys
 import threading
 from base64 import b64encode
+from dataclasses import asdict
 from typing import Any
 
 from vrec.core.errors import DecodeCrashed, VideoError
 from vrec.media.decode import DecodedVideo, MediaConfig, decode
+from vrec.media.moments.subtitles import read_sidecar_file
 
 LENGTH_BYTES = 4
 HEARTBEAT_S = 1.0
@@ -39,17 +41,29 @@ def main(descriptor: int) -> None:
     _send(channel, {"ready": os.getpid()})
     for line in requests:
         # The default action of both timers' signals ends the process even where native code never returns.
-        signal.setitimer(signal.ITIMER_PROF, config.decode.timeout_s)
+        signal.setitimer(signal.ITIMER_PROF, config.cpu_limit_s)
         signal.setitimer(signal.ITIMER_REAL, config.decode.wall_timeout_s)
-        header, arrays = _decode_response(json.loads(line)["path"], config)
+        request = json.loads(line)
+        header, arrays = _decode_response(
+            request["path"], _with_frames(config, request["frames"]), request["subtitles"]
+        )
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _send(channel, header, *arrays)
 
 
-def _decode_response(path: str, config: MediaConfig) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
+def _with_frames(config: MediaConfig, frames: int | None) -> MediaConfig:
+    if frames is None:
+        return config
+    return config.model_copy(update={"sample": config.sample.model_copy(update={"frames": frames})})
+
+
+def _decode_response(
+    path: str, config: MediaConfig, subtitles: str | None
+) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
     try:
-        return _pack(decode(path, config))
+        cues = read_sidecar_file(subtitles) if subtitles and config.moments else []
+        return _pack(decode(path, config, cues))
     except MemoryError:
         error: VideoError = DecodeCrashed("it needs more memory than decode.max_memory_mb")
     except VideoError as caught:
@@ -73,10 +87,20 @@ def _pack(video: DecodedVideo) -> tuple[dict[str, Any], tuple[memoryview, ...]]:
         "has_audio": video.has_audio,
         "fingerprint": None if video.fingerprint is None else b64encode(video.fingerprint).decode(),
         "decode_s": video.decode_s,
+        "moments": None,
     }
     arrays = [video.frames.data.cast("B")]
     if video.audio is not None and len(video.audio):
         arrays.append(video.audio.data.cast("B"))
+    moments = video.moments
+    if moments is not None:
+        header["moments"] = {
+            "spans": moments.spans.tolist(),
+            "sound_spans": moments.sound_spans.tolist(),
+            "sound": 0 if moments.sound is None else len(moments.sound),
+            "cues": [asdict(cue) for cue in moments.cues],
+        }
+        arrays += [array.data.cast("B") for array in (moments.frames, moments.sound) if array is not None]
     return header, tuple(arrays)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,16 +17,25 @@ from vrec.bundle.write import check_new_folder, write_bundle
 from vrec.config.settings import Settings
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError, VrecError
-from vrec.core.tables import MANIFEST, StorageFolder, read_embeddings, read_manifest
+from vrec.core.tables import MANIFEST, StorageFolder, read_embeddings, read_manifest, read_moments
+from vrec.core.types import Modality
 from vrec.core.uris import absolute_uri
 from vrec.encoders.config import EmbedConfig
+from vrec.encoders.moments.encode import MOMENT_MODALITIES
+from vrec.events.creators import follows_from_events
 from vrec.events.interactions import aggregate_interactions
 from vrec.pipelines.fit.local import fit_model
-from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
-from vrec.ranking.registry import TEST_REPORT, load_ranker
+from vrec.pipelines.gates import GateOptions
+from vrec.pipelines.inputs import InputData, InputPaths, inputs_report, log_end, read_inputs
+from vrec.privacy.config import require_no_epsilon
+from vrec.profiles.creators import creator_statistics
+from vrec.ranking.registry import LOG_END, TEST_REPORT, load_ranker
 from vrec.retrieval.base import MatrixRecommender
+from vrec.retrieval.batch import newest_at
 from vrec.retrieval.config import check_kind
 from vrec.retrieval.fit_report import report_lines
+from vrec.retrieval.live.model import LiveRecommender
+from vrec.retrieval.models.creators import CreatorRecommender
 from vrec.retrieval.registry import load_recommender
 
 _log = logging.getLogger(__name__)
@@ -38,7 +48,10 @@ def make_bundle(
     *,
     ranker: str | None = None,
     recommender: str | None = None,
+    live: str | None = None,
     model: str = "auto",
+    creators: str | None = None,
+    moments: str | None = None,
 ) -> dict[str, Any]:
     """Write a bundle to the folder `out`, read it back, check it by its smoke requests; return a summary.
 
@@ -50,7 +63,10 @@ def make_bundle(
         settings: `train.ranker.profiles` must be the settings that the ranker was trained with.
         ranker: the folder that `vrec train ranker` left; None ranks in the order of the recommender.
         recommender: the folder that `vrec fit` left; None fits one here.
+        live: the folder that `vrec fit --model live` left; None for none.
         model: name of the recommender that is fitted.
+        creators: the folder of a recommender of creators; None recommends them by their videos and figures.
+        moments: the embedding folder with the moments; None takes those of the embeddings, if they have any.
 
     Raises:
         BundleError: the inputs do not belong together.
@@ -61,25 +77,35 @@ def make_bundle(
     check_kind(model)
     out, begun = absolute_uri(out), time.perf_counter()
     check_new_folder(out)
-    data = read_inputs(inputs, settings.events, "fused")
+    events = settings.events.model_copy(update={"of": "video"})
+    data = read_inputs(inputs, events, "fused", GateOptions(recommender))
     if data.content is None or data.content.videos is None:
         raise BundleError("no VIDEOS: what is there to recommend?", fix="give --videos a VIDEOS table")
     interactions = aggregate_interactions(data.interactions, settings.events.interest)
+    fitted = load_recommender(recommender) if recommender else None
+    is_private = fitted is not None and fitted.released_counts is not None
     bundle_inputs = BundleInputs(
         videos=data.content.videos,
         ranker=load_ranker(ranker) if ranker else None,
         profiles=settings.train.ranker.profiles,
         fused=data.content.embeddings,
         texts=read_embeddings(inputs.embeddings, "text") if inputs.embeddings else None,
-        recommender=load_recommender(recommender) if recommender else None,
+        recommender=fitted,
+        live=LiveRecommender.load(live) if live else None,
         interactions=interactions,
-        embed=_embed_config(inputs.embeddings) if inputs.embeddings else None,
+        embed=_embed_config(inputs.embeddings, moments) if inputs.embeddings else None,
+        moments=_moments(inputs.embeddings, moments),
+        # Figures of creators are exact counts, which a private recommender's bundle must not have.
+        creators=None if is_private else _creators(data),
+        creator_model=CreatorRecommender.load(creators) if creators else None,
     )
     if bundle_inputs.recommender is None:
+        require_no_epsilon(settings.privacy, "the fit of `vrec bundle`")
         # Before the fit, which may take minutes.
         validate_inputs(bundle_inputs)
         bundle_inputs = replace(bundle_inputs, recommender=_fit(model, data, interactions, settings))
-    bundle_inputs = replace(bundle_inputs, measured=_measured(ranker, bundle_inputs.recommender))
+    measured = _measured(ranker, bundle_inputs)
+    bundle_inputs = replace(bundle_inputs, measured=measured, log_end=_log_end(data, fitted, measured))
     _log.info("writing a bundle of %s videos", f"{bundle_inputs.videos.num_rows:,}")
     write_bundle(out, bundle_inputs, settings.bundle)
     _log.info("checking it with its smoke requests")
@@ -90,8 +116,13 @@ def make_bundle(
         # Without its manifest it is no bundle, and the command may be run again.
         StorageFolder(out).remove(MANIFEST)
         raise
+    summary = _summary(bundle) | inputs_report(data)
+    return {"out": out, **summary, "seconds": round(time.perf_counter() - begun, 3)}
+
+
+def _summary(bundle: ServingBundle) -> dict[str, Any]:
+    """Return the figures of a bundle."""
     return {
-        "out": out,
         "version": bundle.version,
         "encoder": bundle.encoder,
         "ranker": bundle.ranker.kind,
@@ -100,20 +131,49 @@ def make_bundle(
         "texts": 0 if bundle.texts is None else bundle.texts.num_rows,
         "neighbours": int((bundle.neighbors.indices >= 0).any(axis=1).sum()),
         "popular": len(bundle.popular),
-        "bytes": StorageFolder(out).total_bytes(),
-        "seconds": round(time.perf_counter() - begun, 3),
+        "creators": bundle.creators.num_rows,
+        "moments": 0 if bundle.moments is None else len(bundle.moments),
+        "bytes": StorageFolder(bundle.uri).total_bytes(),
     }
 
 
-def _measured(ranker: str | None, recommender: MatrixRecommender | None) -> dict[str, dict[str, Any]]:
-    """Return what was measured of the models: a ranker's test, if its folder has one, and a fit's report."""
+def _measured(ranker: str | None, inputs: BundleInputs) -> dict[str, dict[str, Any]]:
+    """Return what was measured of the models: a ranker's test, if its folder has one, and a fit's report.
+
+    A private ranker has no test, but what its training promised.
+    """
     found: dict[str, dict[str, Any]] = {}
-    if ranker is not None:
+    if inputs.ranker is not None and inputs.ranker.promise is not None:
+        found["ranker"] = {"privacy": inputs.ranker.promise}
+    elif ranker is not None:
         with contextlib.suppress(FileNotFoundError):
             found["ranker"] = json.loads(StorageFolder(ranker).read(TEST_REPORT))
-    if recommender is not None and recommender.report:
-        found["recommender"] = dict(recommender.report)
+    if inputs.recommender is not None and inputs.recommender.report:
+        found["recommender"] = dict(inputs.recommender.report)
     return found
+
+
+def _log_end(
+    data: InputData, fitted: MatrixRecommender | None, measured: Mapping[str, Mapping[str, Any]]
+) -> int | None:
+    """Return the end of the oldest log that a part of the bundle was made of."""
+    ends = [log_end(data.events), measured.get("ranker", {}).get(LOG_END)]
+    if fitted is not None and fitted.histories.at.size:
+        ends.append(newest_at(fitted))
+    return min((end for end in ends if end is not None), default=None)
+
+
+def _creators(data: InputData) -> pa.Table:
+    """Return CREATORS by the events, and by FOLLOWS if given, else by the follows among the events."""
+    assert data.content is not None
+    assert data.content.videos is not None
+    events = data.events
+    if data.about_creators is not None:
+        events = pa.concat_tables([events, data.about_creators])
+    follows = data.content.follows
+    if follows is None or not pc.any(pc.not_equal(follows.column("entity"), "user")).as_py():
+        follows = follows_from_events(events, data.content.videos)
+    return creator_statistics(events, data.content.videos, follows)
 
 
 def _fit(model: str, data: InputData, interactions: pa.Table, settings: Settings) -> MatrixRecommender:
@@ -133,8 +193,28 @@ def _fit(model: str, data: InputData, interactions: pa.Table, settings: Settings
     return fitted
 
 
-def _embed_config(uri: str) -> EmbedConfig:
-    """Return the settings in the manifest of an embedding folder."""
+def _moments(embeddings: str | None, moments: str | None) -> dict[Modality, pa.Table | None]:
+    """Return MOMENTS by modality of the folder `moments`, or else of the embeddings."""
+    if embeddings is None and moments is not None:
+        raise BundleError(
+            "moments without embeddings: nothing says with which encoders to search them",
+            fix="give --embeddings too",
+        )
+    folder = moments or embeddings
+    if folder is None:
+        return {}
+    found: dict[Modality, pa.Table | None] = {
+        modality: read_moments(folder, modality) for modality in MOMENT_MODALITIES
+    }
+    if moments is not None and not any(table is not None for table in found.values()):
+        raise BundleError(f"{moments} has no moments", fix="make them with `vrec embed --moments`")
+    return found
+
+
+def _embed_config(uri: str, moments: str | None = None) -> EmbedConfig:
+    """Return the settings in the manifest of an embedding folder, with those of another folder's moments."""
+    if moments is not None:
+        return _embed_config(uri).model_copy(update={"moments": _embed_config(moments).moments})
     manifest = read_manifest(uri) or {}
     try:
         return EmbedConfig.model_validate(manifest.get("config", {}))

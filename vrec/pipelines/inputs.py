@@ -2,31 +2,59 @@
 
 import csv
 import io
+import logging
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vrec.config.events import EventsConfig
+from vrec.core.compute import pc
 from vrec.core.errors import ConfigError, DataWarning, EventsError, SourceError, os_error_reason
 from vrec.core.masking import mask_credentials
+from vrec.core.schema import CREATOR_PREFIX
 from vrec.core.tables import read_embeddings, tables_digest
 from vrec.core.types import CatalogContent, Modality
 from vrec.core.uris import read_file, resolve, uri_name
+from vrec.events.config import Recommended
+from vrec.events.consents import CONSENTS, ShopperConsents, read_consents
+from vrec.events.creators import read_follows, with_creators, without_creator_events
 from vrec.events.datasets import DATASETS, PublicDataset
 from vrec.events.formats import load_columns
 from vrec.events.interactions import weigh_events
-from vrec.events.links import link_shoppers, other_domains, read_links
+from vrec.events.links import link_shoppers, other_domains, read_links, without_accounts
 from vrec.events.plain_files import FILE_READERS
 from vrec.events.read import read_events
 from vrec.events.videos import complete_videos, parse_text_columns
+from vrec.pipelines.gates import GateOptions, GateOutcome, gate_events
+
+_log = logging.getLogger(__name__)
 
 TEXT_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
 """Endings of the names of tables of text; every other table is Parquet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentDrops:
+    """Events that a command left out, since their shoppers do not consent to fits."""
+
+    shoppers: int
+    """Shoppers with events."""
+    events: int
+    not_in_log: int = 0
+    """Shoppers whose answers about fits are not the default, and who have no events."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        left = f"{self.events:,} events of {self.shoppers:,} shoppers without consent to fits are left out"
+        if not self.not_in_log:
+            return left
+        return f"{left}; {self.not_in_log:,} other shoppers with answers about fits are not in the log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +78,24 @@ class InputData:
     """Whether `at` tells the order of one user's events; if not, all events may be at one moment."""
     validation: pa.Table | None = None
     """INTERACTIONS of a published validation split, None without one; `interactions` has none of its rows."""
+    about_creators: pa.Table | None = None
+    """EVENTS about creators and no video, which the others lack; None where creators are recommended."""
+    consent: ConsentDrops | None = None
+    """What was left out for want of consent; None without CONSENTS."""
     test: pa.Table | None = None
     """INTERACTIONS of a published test split, None without one; `interactions` has none of its rows."""
+    gates: GateOutcome | None = None
+    """Judgement of the events by the data gates; None where the command has none, or they are off."""
+
+
+@dataclass(frozen=True, slots=True)
+class _EventLog:
+    """Events as they were read."""
+
+    dataset: PublicDataset
+    duplicates: int = 0
+    future: int = 0
+    conflicts: tuple[int, str] = (0, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,47 +118,132 @@ class InputPaths:
     """A published test split, read as `events`."""
     links: str | None = None
     """A LINKS table: accounts of the shoppers in other domains; VIDEOS has the domains."""
+    follows: str | None = None
+    """A FOLLOWS table: creators that the shoppers follow, and their friends."""
+    consent: str | None = None
+    """A CONSENTS table: shoppers without `train` are left out, and links of those without `link`."""
 
 
-def read_inputs(paths: InputPaths, config: EventsConfig, modality: Modality) -> InputData:
+def read_inputs(
+    paths: InputPaths, config: EventsConfig, modality: Modality, gates: GateOptions | None = None
+) -> InputData:
     """Read the input tables of a command, with the embeddings of one modality.
 
-    Raises EventsError, SchemaError or SourceError for a table that cannot be read.
+    Args:
+        paths: Tables.
+        config: Reading and weighing of events, and the data gates.
+        modality: Modality of the embeddings.
+        gates: Options of the data gates; None for a command without any.
+
+    Raises:
+        EventsError, SchemaError, SourceError: A table cannot be read.
+        GateError: The data is at fault, and the policy stops.
     """
-    dataset, duplicates, future = _read_log(paths, paths.events, config)
+    log = _read_log(paths, paths.events, config)
+    dataset = log.dataset
     videos = read_videos(paths.videos) if paths.videos else dataset.videos
     embeddings = _read_embeddings(paths.embeddings, modality) if paths.embeddings else None
     content = None if videos is None and embeddings is None else CatalogContent(videos, embeddings)
-    linked = _no_links
+    recommended = _recommended(config.of, videos)
+    consents = _read_consents(paths, config)
+    linked = without_accounts
     if paths.links is not None:
-        links = _read_links(paths.links, videos)
+        links = consents.keep_links(_read_links(paths.links, videos))
         assert content is not None  # links need videos
         content = replace(content, other_domains=other_domains(links))
         linked = partial(link_shoppers, videos=content.videos, links=links, at=datetime.now(UTC))
 
     def weigh(events: pa.Table) -> pa.Table:
-        return weigh_events(linked(events), config.interest, videos)
+        return recommended(weigh_events(consents.keep(linked(events), "train"), config.interest, videos))
 
+    of_shoppers = linked(dataset.events)
+    absent = _count_absent(consents, of_shoppers, paths)
+    events = consents.keep(of_shoppers, "train")
+    # After consent: nothing is counted of those who do not agree.
+    outcome = None if gates is None else _judge(log, events, videos, config, gates)
+    if outcome is not None and len(outcome.dropped):
+        dataset = replace(dataset, events=_without(dataset.events, outcome.dropped))
+        of_shoppers, events = (_without(table, outcome.dropped) for table in (of_shoppers, events))
     validation, test = (
-        None if path is None else weigh(_read_log(paths, path, config)[0].events)
+        None if path is None else weigh(_read_log(paths, path, config).dataset.events)
         for path in (paths.validation, paths.test)
     )
+    if config.of == "creator":
+        content = CatalogContent()
+    if paths.follows is not None:
+        follows = consents.keep_follows(read_follows(paths.follows))
+        content = replace(content or CatalogContent(), follows=follows)
     return InputData(
         name=dataset.name if paths.dataset in (None, *DATASETS) else mask_credentials(paths.events),
-        events=linked(dataset.events),
+        events=recommended(events),
         interactions=weigh(dataset.events),
         content=content,
         has_clock=dataset.has_timestamps,
-        duplicates=duplicates,
-        future_events=future,
+        duplicates=log.duplicates,
+        future_events=log.future,
         has_order=dataset.has_order,
         validation=validation,
         test=test,
+        about_creators=_about_creators(dataset.events, consents) if config.of == "video" else None,
+        consent=None if paths.consent is None else _consent_drops(of_shoppers, events, absent, paths.consent),
+        gates=outcome,
     )
 
 
-def _no_links(events: pa.Table) -> pa.Table:
-    return events
+def _judge(
+    log: _EventLog, events: pa.Table, videos: pa.Table | None, config: EventsConfig, gates: GateOptions
+) -> GateOutcome | None:
+    clock = log.dataset.has_timestamps
+    return gate_events(events, videos, config.gates, gates, has_clock=clock, conflicts=log.conflicts)
+
+
+def _without(events: pa.Table, ids: pa.Array) -> pa.Table:
+    """Return EVENTS without those of these ids."""
+    return events.filter(pc.invert(pc.is_in(events.column("event_id"), value_set=ids)))
+
+
+def _about_creators(events: pa.Table, consents: ShopperConsents) -> pa.Table:
+    about = pc.starts_with(events.column("video_id"), CREATOR_PREFIX)
+    return consents.keep(events.filter(about), "train")
+
+
+def _read_consents(paths: InputPaths, config: EventsConfig) -> ShopperConsents:
+    """Return the consents of shoppers; without a table of them everybody consents."""
+    if paths.consent is None:
+        return ShopperConsents(CONSENTS.arrow().empty_table(), default=True)
+    return ShopperConsents(read_consents(paths.consent), default=config.consent_default == "given")
+
+
+def _count_absent(consents: ShopperConsents, events: pa.Table, paths: InputPaths) -> int:
+    """Return how many shoppers with answers that count are not in EVENTS; see ShopperConsents."""
+    if paths.consent is None:
+        return 0
+    return consents.count_absent(events, mask_credentials(paths.consent), mask_credentials(paths.events))
+
+
+def _consent_drops(events: pa.Table, kept: pa.Table, absent: int, uri: str) -> ConsentDrops:
+    """Return what the consents at `uri` left out; raises EventsError if nothing is left."""
+    if events.num_rows and not kept.num_rows:
+        raise EventsError(
+            f"{mask_credentials(uri)}: no shopper with events consents to fits",
+            fix="check the table given to --consent, and events.consent_default",
+        )
+    users = [len(table.column("user_id").unique()) for table in (events, kept)]
+    drops = ConsentDrops(users[0] - users[1], events.num_rows - kept.num_rows, absent)
+    _log.info("%s", drops)
+    return drops
+
+
+def _recommended(of: Recommended, videos: pa.Table | None) -> Callable[[pa.Table], pa.Table]:
+    """Return the function that gives a table's rows for what is recommended."""
+    if of == "video":
+        return without_creator_events
+    if videos is None:
+        raise ConfigError(
+            "events.of creator needs the creator of each video",
+            fix="give --videos a VIDEOS table with `creator_id`",
+        )
+    return partial(with_creators, videos=videos)
 
 
 def _read_links(uri: str, videos: pa.Table | None) -> pa.Table:
@@ -131,19 +260,36 @@ def _read_links(uri: str, videos: pa.Table | None) -> pa.Table:
     return links
 
 
-def _read_log(paths: InputPaths, uri: str, config: EventsConfig) -> tuple[PublicDataset, int, int]:
-    """Read the events at `uri` in the layout of `paths`, with the numbers of duplicates and future events."""
+def _read_log(paths: InputPaths, uri: str, config: EventsConfig) -> _EventLog:
+    """Read the events at `uri` in the layout of `paths`."""
     if paths.dataset is None:
         log = read_events(uri, paths.mapping, config.read, own_kinds=config.interest.own_kinds)
         dataset = PublicDataset(mask_credentials(uri), log.events, None, has_timestamps=True, note="")
-        return dataset, log.duplicates, log.future
+        return _EventLog(dataset, log.duplicates, log.future, log.conflicts)
     readers = {**DATASETS, **FILE_READERS}
     if paths.dataset not in readers:
         raise ConfigError(
             f"--dataset {paths.dataset}: there is no reader of that name",
             fix=f"give one of {', '.join(readers)}",
         )
-    return readers[paths.dataset](uri), 0, 0
+    return _EventLog(readers[paths.dataset](uri))
+
+
+def consent_report(inputs: InputData) -> dict[str, Any]:
+    """Return the entry `consent` of a report: what was left out; empty without CONSENTS."""
+    return {} if inputs.consent is None else {"consent": asdict(inputs.consent)}
+
+
+def log_end(events: pa.Table) -> int | None:
+    """Return the time of the last of EVENTS, µs since 1970; None without events."""
+    return pc.max(events.column("at").cast(pa.int64())).as_py()
+
+
+def inputs_report(inputs: InputData) -> dict[str, Any]:
+    """Return the entries `consent` and `gates`, the latter with what the data gates found and cut, if any."""
+    found = inputs.gates
+    gates = {} if found is None or not found.report.findings else {"gates": found.as_json()}
+    return consent_report(inputs) | gates
 
 
 def input_fingerprint(inputs: InputData) -> str:

@@ -7,7 +7,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.core.schema import CREATORS, EVENTS, FOLLOWS, VIDEOS, conform
+from vrec.core.schema import CREATOR_PREFIX, CREATORS, EVENTS, FOLLOWS, VIDEOS, conform
 from vrec.events.polars_tables import from_polars, to_polars
 from vrec.profiles.video import RatePrior, fit_prior, smoothed_rate
 
@@ -38,7 +38,8 @@ def creator_statistics(
     """Return CREATORS of all creators of VIDEOS, ascending by id.
 
     Args:
-        events: EVENTS; those of videos without a creator are ignored.
+        events: EVENTS; those of videos without a creator are ignored, and of those about creators gifts and
+            reports count.
         videos: VIDEOS.
         follows: FOLLOWS; None for none.
         config: Settings.
@@ -47,7 +48,9 @@ def creator_statistics(
     catalog = to_polars(conform(videos, VIDEOS, stage="creators", extra=True))
     catalog = catalog.filter(pl.col("creator_id") != "").unique("video_id", keep="first")
     rows = to_polars(conform(events, EVENTS, stage="creators", extra=True))
-    rows = rows.join(catalog.select("video_id", "creator_id", "duration_s"), on="video_id")
+    rows = pl.concat(
+        [rows.join(catalog.select("video_id", "creator_id", "duration_s"), on="video_id"), _about(rows)]
+    )
     creators = _catalog_figures(catalog)
     found = creators.join(_event_counts(rows, config.complete), on="creator_id", how="left")
     found = found.join(_audience(rows), on="creator_id", how="left")
@@ -74,12 +77,20 @@ def creator_statistics(
     return from_polars(table, CREATORS, "creators")
 
 
+def _about(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the gifts to creators and reports of them that name no video."""
+    about = pl.col("video_id").str.starts_with(CREATOR_PREFIX) & pl.col("kind").is_in(["gift", "report"])
+    creator = pl.col("video_id").str.strip_prefix(CREATOR_PREFIX)
+    return rows.filter(about).with_columns(creator_id=creator, duration_s=pl.lit(None, pl.Float32))
+
+
 def _catalog_figures(catalog: pl.DataFrame) -> pl.DataFrame:
     published = pl.col("published_at")
     weeks = (published.max() - published.min()).dt.total_seconds() / 86_400 / DAYS_PER_WEEK
     named = pl.col("category").drop_nulls()
     return catalog.group_by("creator_id").agg(
         videos=pl.len().cast(pl.Int64),
+        streams=(pl.col("kind") == "live").sum().cast(pl.Int64),
         videos_per_week=((published.count() - 1) / weeks.clip(1 / DAYS_PER_WEEK)).fill_null(0.0).clip(0.0),
         last_published_at=published.max(),
         # Of equally frequent categories the first by name.
@@ -103,6 +114,7 @@ def _event_counts(rows: pl.DataFrame, complete: float) -> pl.DataFrame:
         purchases=(kind == "purchase").sum(),
         refunds=(kind == "refund").sum(),
         reports=(kind == "report").sum(),
+        gifts=(kind == "gift").sum().cast(pl.Int64),
     )
 
 
@@ -116,7 +128,7 @@ def _audience(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _followers(follows: pa.Table | None) -> pl.DataFrame:
     table = FOLLOWS.arrow().empty_table() if follows is None else conform(follows, FOLLOWS, stage="creators")
-    now = to_polars(table).filter((pl.col("entity") == "creator") & pl.col("ended_at").is_null())
+    now = to_polars(table).filter(pl.col("entity") != "user", pl.col("ended_at").is_null())
     return now.group_by(creator_id="entity_id").agg(followers=pl.col("user_id").n_unique().cast(pl.Int64))
 
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from vrec.core.compute import pc
 from vrec.core.config import BaseConfig
 from vrec.core.errors import EventsError
+from vrec.core.pauses import pause_if_due
 from vrec.core.schema import EMBEDDINGS, EVENT_KINDS, EVENTS, VIDEOS, conform
 from vrec.core.types import CatalogContent
 from vrec.events.config import OwnKinds
@@ -26,6 +27,7 @@ from vrec.profiles.profile import (
     profiles_from_table,
     profiles_to_table,
 )
+from vrec.profiles.searches import VideoFacts
 from vrec.profiles.user import UserProfileConfig, record_user_event
 from vrec.profiles.video import VideoProfileConfig, record_video_event, set_catalog_attributes
 
@@ -123,13 +125,13 @@ def build_profiles(
     return profiles_to_table(results, dim)
 
 
-def video_metadata(content: CatalogContent) -> dict[str, VideoMetadata]:
-    """Return the metadata of every video in VIDEOS or EMBEDDINGS by id."""
+def video_metadata(content: CatalogContent) -> VideoFacts:
+    """Return the metadata of every video in VIDEOS or EMBEDDINGS by id, which knows searches too."""
     vectors: dict[str, np.ndarray] = {}
     if content.embeddings is not None:
         table = conform(content.embeddings, EMBEDDINGS, stage="profiles")
         vectors = dict(zip(table.column("entity_id").to_pylist(), embedding_matrix(table), strict=True))
-    facts = {video_id: VideoMetadata({}, None, vector) for video_id, vector in vectors.items()}
+    facts = VideoFacts((video_id, VideoMetadata({}, None, vector)) for video_id, vector in vectors.items())
     if content.videos is None:
         return facts
     videos = conform(content.videos, VIDEOS, stage="profiles", extra=True)
@@ -141,6 +143,7 @@ def video_metadata(content: CatalogContent) -> dict[str, VideoMetadata]:
         if category is not None:
             keys.append(f"category:{category}")
         facts[video_id] = VideoMetadata(dict.fromkeys(keys, 1.0), duration_s, vectors.get(video_id))
+        pause_if_due()
     return facts
 
 

@@ -1,10 +1,12 @@
 """User profiles: a taste vector that decays, a history, and counts by kind, hour, domain and attribute."""
 
+from collections.abc import Collection
+
 import numpy as np
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.core.schema import HIDING_KINDS
+from vrec.core.schema import CREATOR_PREFIX, HIDING_KINDS, SEARCH_PREFIX
 from vrec.events.config import InterestConfig
 from vrec.events.interactions import DAY_US
 from vrec.profiles.profile import (
@@ -15,6 +17,7 @@ from vrec.profiles.profile import (
     ProfileVector,
     VideoMetadata,
 )
+from vrec.profiles.searches import SEARCH_KIND
 
 HOUR_US = 3_600_000_000
 """Microseconds in an hour."""
@@ -26,12 +29,19 @@ exactly."""
 DATED_KINDS = (*HIDING_KINDS, "unhide")
 """`hide:VIDEO`, `dislike:VIDEO` and `unhide:VIDEO` are the times of a user's last event of the kind with a
 video."""
+FOLLOW_KINDS = ("follow", "unfollow")
+"""`follow:CREATOR` and `unfollow:CREATOR` are the times of a user's last event of the kind, with the creator
+or with a known video of the creator."""
 TASTE_AT, TASTE_WEIGHT = "taste_at", "taste_weight"
 """Counts of the taste: the reference time in µs of its decay, and the decayed sum of its weights."""
 
 
 class TasteConfig(InterestConfig):
     """Settings for the interest that moves a shopper's taste."""
+
+    search: float = Field(default=0.5, ge=0, allow_inf_nan=False)
+    """Weight with which a search moves the taste towards the videos that have what was asked for; it is no
+    interaction of a fit. At 0 searches are only counted."""
 
     half_life_days: float | None = Field(default=14.0, gt=0, allow_inf_nan=False)
     """Days after which an event has half its weight in the taste; None disables the decay."""
@@ -55,7 +65,10 @@ def record_user_event(
     `unhide` also set the time of the last one with their video. An event that shows interest joins the
     history; if its video is known it also counts under the video's category and creator, and moves the taste
     towards the video's embedding. One of a negative kind with a known video does the opposite: it takes its
-    weight, at most 1, from these counts, and moves the taste away.
+    weight, at most 1, from these counts, and moves the taste away. An event about a creator and no video only
+    counts as `event:creator:KIND` and sets the time of a `follow`, `unfollow`, `hide` or `unhide`, so that
+    what a ranker learns of videos does not depend on it. A `search` counts under its kind, and moves the
+    taste towards videos that have what was asked for.
 
     Args:
         builder: The user's profile.
@@ -63,15 +76,18 @@ def record_user_event(
         facts: Catalog data of its video; None where the catalog does not know it.
         config: The settings of user profiles.
     """
+    _date_event(builder, event, facts)
+    if event.video_id.startswith(CREATOR_PREFIX):
+        builder.increment(f"event:{CREATOR_PREFIX}{event.kind}")
+        return
     builder.increment(f"event:{event.kind}")
+    if event.kind == SEARCH_KIND or event.video_id.startswith(SEARCH_PREFIX):
+        _record_search(builder, event, facts, config)
+        return
     builder.increment(f"hour:{event.at // HOUR_US % 24:02}")
     builder.increment(f"domain:{event.domain}")
     if event.kind == "watch" and event.value is not None:
         builder.increment(WATCH_S, event.value)
-    prefix = LAST_PURCHASE_PREFIX if event.kind == "purchase" else f"{event.kind}:"
-    if event.kind in ("purchase", *DATED_KINDS):
-        key = f"{prefix}{event.video_id}"
-        builder.counts[key] = max(float(event.at), builder.counts.get(key, -np.inf))
     weight = event_interest(event, facts, config.interest)
     if (stored := float(np.float32(weight))) > 0:
         interest = InterestEvent(event.at, event.event_id, event.video_id, stored, event.kind)
@@ -83,6 +99,20 @@ def record_user_event(
     for key in facts.attributes:
         if key.startswith(("category:", "creator:")):
             builder.increment(key, 1.0 if weight > 0 else max(-1.0, weight))
+    if facts.vector is not None:
+        _move_taste(builder, facts.vector, weight, event.at, config.interest.half_life_days)
+
+
+def _record_search(
+    builder: ProfileBuilder, event: EventRecord, facts: VideoMetadata | None, config: UserProfileConfig
+) -> None:
+    """Record a search: its categories and creators count by its weight, at most 1, and the taste moves."""
+    weight, is_search = config.interest.search, event.video_id.startswith(SEARCH_PREFIX)
+    if facts is None or event.kind != SEARCH_KIND or not is_search or not weight:
+        return
+    for key in facts.attributes:
+        if key.startswith(("category:", "creator:")):
+            builder.increment(key, min(1.0, weight))
     if facts.vector is not None:
         _move_taste(builder, facts.vector, weight, event.at, config.interest.half_life_days)
 
@@ -103,6 +133,18 @@ def hidden_videos(profile: Profile) -> frozenset[str]:
         times = ((key.removeprefix(prefix), at) for key, at in counts.items() if key.startswith(prefix))
         hidden |= {name for name, at in times if at > counts.get(f"unhide:{name}", -np.inf)}
     return frozenset(hidden)
+
+
+def hidden_creators(hidden: Collection[str]) -> frozenset[str]:
+    """Return the creators among what `hidden_videos` returned, by their ids."""
+    return frozenset(n.removeprefix(CREATOR_PREFIX) for n in hidden if n.startswith(CREATOR_PREFIX))
+
+
+def followed_creators(profile: Profile) -> frozenset[str]:
+    """Return the creators that a user follows: at the same moment, `unfollow` counts."""
+    counts, prefix = profile.counts, "follow:"
+    times = ((key.removeprefix(prefix), at) for key, at in counts.items() if key.startswith(prefix))
+    return frozenset(name for name, at in times if at > counts.get(f"unfollow:{name}", -np.inf))
 
 
 def event_interest(event: EventRecord, facts: VideoMetadata | None, config: InterestConfig) -> float:
@@ -131,6 +173,21 @@ def taste_vector(profile: Profile) -> ProfileVector | None:
     exact = profile.vector.astype(np.float64)
     norm = float(np.linalg.norm(exact))
     return (exact / norm).astype(np.float32) if norm > 0 else None
+
+
+def _date_event(builder: ProfileBuilder, event: EventRecord, facts: VideoMetadata | None) -> None:
+    """Set the times that an event of some kinds leaves: of its video, or of the video's creators."""
+    is_about_creator, keys = event.video_id.startswith(CREATOR_PREFIX), list[str]()
+    if event.kind in DATED_KINDS:
+        keys = [f"{event.kind}:{event.video_id}"]
+    elif event.kind == "purchase" and not is_about_creator:
+        keys = [f"{LAST_PURCHASE_PREFIX}{event.video_id}"]
+    elif event.kind in FOLLOW_KINDS:
+        attributes = [event.video_id] if is_about_creator else () if facts is None else facts.attributes
+        creators = [key for key in attributes if key.startswith(CREATOR_PREFIX)]
+        keys = [f"{event.kind}:{key.removeprefix(CREATOR_PREFIX)}" for key in creators]
+    for key in keys:
+        builder.counts[key] = max(float(event.at), builder.counts.get(key, -np.inf))
 
 
 def _move_taste(

@@ -16,16 +16,17 @@ MAX_STRENGTH, MIN_STRENGTH = 1e6, 1e-3
 """Bounds of a fitted strength: for videos that differ only by chance, and for outcomes that differ only
 between videos."""
 WATCH_S, WATCH_SHARE, WATCH_SHARE_SQUARED = "watch_s", "watch_share", "watch_share_squared"
-TIMED_WATCHES, COMPLETIONS, MONEY = "watches_timed", "completions", "money"
+TIMED_WATCHES, COMPLETIONS, MONEY, GIFTED = "watches_timed", "completions", "money", "gifted"
 """Counts of a video: seconds watched, sum of watched shares of its duration, watches with a known share,
-complete watches, money from purchases."""
+complete watches, money from purchases, and the value of gifts."""
 _SUMS_BY_TRIALS = {
     "event:watch": (WATCH_S,),
     "event:purchase": (MONEY,),
+    "event:gift": (GIFTED,),
     TIMED_WATCHES: (WATCH_SHARE, WATCH_SHARE_SQUARED, COMPLETIONS),
 }
 """Sums over events by the count of these events."""
-STATISTICS = ("event:", WATCH_S, WATCH_SHARE, TIMED_WATCHES, COMPLETIONS, MONEY)
+STATISTICS = ("event:", WATCH_S, WATCH_SHARE, TIMED_WATCHES, COMPLETIONS, MONEY, GIFTED)
 """Prefixes of the keys of statistics; all other keys are attributes, which the catalog may change."""
 
 
@@ -84,6 +85,8 @@ def record_video_event(
         return
     if event.kind == "purchase":
         builder.increment(MONEY, sign * event.value)
+    if event.kind == "gift":
+        builder.increment(GIFTED, sign * event.value)
     if event.kind == "watch":
         builder.increment(WATCH_S, sign * event.value)
         if facts is not None and facts.duration_s:
@@ -106,7 +109,7 @@ def take_back_video_event(
                 builder.counts.pop(key, None)
     if builder.counts.get(key := f"event:{event.kind}", 0.0) <= 0:
         builder.counts.pop(key, None)
-    for key in (WATCH_S, MONEY, *_SUMS_BY_TRIALS[TIMED_WATCHES]):
+    for key in (WATCH_S, MONEY, GIFTED, *_SUMS_BY_TRIALS[TIMED_WATCHES]):
         if builder.counts.get(key, 0.0) < 0:
             builder.counts[key] = 0.0
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -98,9 +98,13 @@ class ProfileRanker(ABC):
     """
 
     kind: ClassVar[str]
+    predicts: ClassVar[bool] = True
+    """Whether its predictions are probabilities and seconds; otherwise `p_click` only orders the videos."""
     scalars: VideoScalars
     utility_config: UtilityConfig
     """Weights of clicks, minutes and sales in the utility."""
+    promise: Mapping[str, Any] | None = None
+    """What a training with differential privacy promised and spent; None for one without."""
 
     @property
     def name(self) -> str:

@@ -1,6 +1,7 @@
 """Ranker from a recommender's neighbors, for shops whose log has no impressions to train one on."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 
 from vrec.core.artifact import ModelArtifact, read_artifact, write_artifact
 from vrec.core.types import CatalogContent
+from vrec.profiles.linked import history_parts
 from vrec.ranking.base import ProfileRanker, VideoScalars
 from vrec.ranking.config import NeighborRankerConfig
 from vrec.ranking.features.arrays import Floats, RankerPredictions, RankingRequest
@@ -25,6 +27,7 @@ class NeighborRanker(ProfileRanker):
     """
 
     kind = "neighbors"
+    predicts = False
 
     def __init__(
         self,
@@ -134,10 +137,14 @@ class NeighborRanker(ProfileRanker):
 
     def _neighbor_sums(self, request: RankingRequest) -> dict[int, float]:
         """Return the sum of weight × score over the user's liked videos, by row of their neighbors."""
-        liked = liked_history(request)
-        names = list(liked.at)[: self.config.history]
-        weights = [liked.weights[name] * self.config.recency**step for step, name in enumerate(names)]
-        known = [(self._position[n], w) for n, w in zip(names, weights, strict=True) if n in self._position]
+        known: list[tuple[int, float]] = []
+        for part, factor in history_parts(request.user):
+            liked = liked_history(replace(request, user=part))
+            names = list(liked.at)[: self.config.history]
+            weights = [liked.weights[n] * self.config.recency**step * factor for step, n in enumerate(names)]
+            known += [
+                (self._position[n], w) for n, w in zip(names, weights, strict=True) if n in self._position
+            ]
         if not known:
             return {}
         positions = [row for row, _ in known]

@@ -126,11 +126,7 @@ class NetworkRanker(ProfileRanker):
         raw = cls(config, space, content, network, head, calibrators={}, factor=None)
         shown = raw.predict(valid[0], at_logged_positions=True)
         calibrators = fit_calibrators(config.calibration, config.heads.tasks, shown, valid[1])
-        laplace: LastLayerLaplace | None = None
-        for outputs, _ in raw._outputs(train[0], at_logged_positions=True):
-            inputs = _numpy(outputs.last)
-            laplace = laplace or LastLayerLaplace(inputs.shape[1], config.laplace)
-            laplace.add(inputs, expit(_numpy(outputs.click)))
+        laplace = raw.laplace(train[0])
         factor = None if laplace is None else laplace.factor()
         ranker = cls(config, space, content, network, head, calibrators=calibrators, factor=factor)
         ranker.first_pass = ranker.fit_first_pass(train[0])
@@ -170,6 +166,15 @@ class NetworkRanker(ProfileRanker):
         if not parts:
             return RankerPredictions(*(np.zeros(0, np.float32) for _ in range(4)))
         return RankerPredictions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def laplace(self, features: RankingFeatures) -> LastLayerLaplace | None:
+        """Return the Laplace approximation for training candidates at logged positions; None without any."""
+        laplace: LastLayerLaplace | None = None
+        for outputs, _ in self._outputs(features, at_logged_positions=True):
+            inputs = _numpy(outputs.last)
+            laplace = laplace or LastLayerLaplace(inputs.shape[1], self.config.laplace)
+            laplace.add(inputs, expit(_numpy(outputs.click)))
+        return laplace
 
     def fit_first_pass(self, features: RankingFeatures) -> LinearFirstPass | None:
         """Return a first pass fitted to this ranker's predictions; None without candidates."""
@@ -228,8 +233,9 @@ class NetworkRanker(ProfileRanker):
         tables |= {name: table for name, table in content.items() if table is not None}
         data = {"space": record, "calibrated": sorted(self.calibrators), "videos": len(self.catalog) - 1}
         config = self.config.model_dump(mode="json")
+        metrics = self.metrics if self.promise is None else {**self.metrics, "privacy": self.promise}
         write_artifact(
-            uri, ModelArtifact(self.kind, config, dict(arrays), tables, data=data, metrics=self.metrics)
+            uri, ModelArtifact(self.kind, config, dict(arrays), tables, data=data, metrics=metrics)
         )
 
     @classmethod
@@ -268,6 +274,8 @@ class NetworkRanker(ProfileRanker):
             calibrators=calibrators, factor=factor, first_pass=first_pass,
         )  # fmt: skip
         ranker.metrics = dict(artifact.metrics)
+        ranker.promise = artifact.metrics.get("privacy")
+        ranker.metrics.pop("privacy", None)
         return ranker
 
     def _items_of(self, features: RankingFeatures) -> Floats:

@@ -19,6 +19,8 @@ RANKERS: Mapping[str, type[ProfileRanker]] = {
     ranker.kind: ranker for ranker in (RateBaselineRanker, NetworkRanker, NeighborRanker)
 }
 """Ranker classes by kind, as named in a folder's manifest."""
+LOG_END = "log_end"
+"""Entry of TEST_REPORT: time of the last event that the ranker was trained or tested on, µs since 1970."""
 TEST_REPORT = "test.json"
 """File with a ranker's metrics on the test split, beside its manifest."""
 

@@ -122,7 +122,7 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
                 f"training: {least:,} impressions for {worker.world_size} workers",
                 fix="use fewer workers, or a longer log",
             )
-        self.optimizer = _optimizer(self.network, config)
+        self.optimizer = build_optimizer(self.network, config)
 
     def run_epoch(self) -> EpochResult:
         """Train one epoch and return its result.
@@ -269,7 +269,8 @@ def _check_both_outcomes(happened: npt.NDArray[np.bool_], split: str, rows: str,
         )
 
 
-def _optimizer(network: RankerNetwork, config: RankerTrainingConfig) -> torch.optim.Optimizer:
+def build_optimizer(network: RankerNetwork, config: RankerTrainingConfig) -> torch.optim.Optimizer:
+    """Return AdamW for the weights of a network, with the position biases at a rate of their own."""
     biases = [] if network.positions is None else [network.positions.weight]
     rest = [weight for weight in network.parameters() if all(weight is not bias for bias in biases)]
     groups = [

@@ -25,12 +25,16 @@ from vrec.retrieval.interaction_matrix import (
     exclusion_matrix,
     restore_csr,
 )
+from vrec.retrieval.shopper_weights import check_shopper_weights, weights_of, without_weightless
 from vrec.retrieval.topk import Scores, mask_scores, to_recommendations, topk_dense
 
 C = TypeVar("C", bound=BaseConfig)
 
 BLOCK_CELLS = 4_000_000
 """Scores (users × videos) per block, 16 MB of float32: memory does not grow with the number of users."""
+
+RELEASED_COUNTS = "released_counts"
+"""Name of the array of counts in the folder of a private or federated model."""
 
 
 class MatrixRecommender(ABC, Generic[C]):
@@ -46,6 +50,12 @@ class MatrixRecommender(ABC, Generic[C]):
     """True if a user's scores depend on their history alone, so that `recommend_from` can serve users and
     events that came after the fit."""
 
+    weighs_shoppers: ClassVar[bool] = False
+    """True if a shopper can count in part, by a weight between 0 and 1."""
+
+    shopper_weights: npt.NDArray[np.float64] | None = None
+    """(users,) weights of the shoppers in the fit; None if all count in full."""
+
     deadline: float | None = None
     """Moment of `time.monotonic` at which a network stops training, with the weights that it has come to,
     and at which the fit of other models ends with FitTimeout after the current step; None sets no limit."""
@@ -57,6 +67,9 @@ class MatrixRecommender(ABC, Generic[C]):
         self.hides: pa.Table = NO_HIDES
         """Videos that users have hidden or shown again, as `last_hides` returns them. They are stored with
         the model for lists of `BatchRecommender`; fit and scores do not depend on them."""
+        self.released_counts: npt.NDArray[np.float32] | None = None
+        """(videos,) counts of shoppers of a private fit, which are noised, or of a federated one. They stand
+        in for the histories that such a model does not hold; None for other fits."""
 
     @property
     def name(self) -> str:
@@ -116,14 +129,42 @@ class MatrixRecommender(ABC, Generic[C]):
 
     # ---- shared by all models
 
-    def fit(self, interactions: pa.Table, content: CatalogContent | None = None) -> Self:
-        """Fit on INTERACTIONS and return the same recommender; see `Recommender`."""
+    def fit(
+        self,
+        interactions: pa.Table,
+        content: CatalogContent | None = None,
+        *,
+        shopper_weights: pa.Table | None = None,
+    ) -> Self:
+        """Fit on INTERACTIONS and return the same recommender; see `Recommender`.
+
+        Args:
+            interactions: INTERACTIONS.
+            content: Content of the videos.
+            shopper_weights: `user_id` and `weight` in [0, 1]; shoppers that it lacks count in full, and those
+                of weight 0 as if they had no interactions.
+
+        Raises:
+            SchemaError, FitError: The rows cannot be used, or the model cannot count a shopper in part.
+        """
         table = check_interactions(interactions, self.kind)
+        if shopper_weights is not None:
+            shopper_weights = check_shopper_weights(
+                shopper_weights, fractions=self.weighs_shoppers, kind=self.kind
+            )
+            table = without_weightless(table, shopper_weights, self.kind)
         self.users = IdVocabulary.from_columns(table.column("user_id"))
+        self.shopper_weights = None if shopper_weights is None else weights_of(self.users, shopper_weights)
         self.videos = self._catalog(table, content)
         self.histories = build_interaction_matrix(table, self.users, self.videos)
         self._fit(self.histories, content)
         return self
+
+    def hold_no_histories(self, videos: IdVocabulary, counts: npt.NDArray[np.floating]) -> None:
+        """Take the catalog and (videos,) counts in the place of shoppers and histories, as a private fit."""
+        self.users, self.videos = IdVocabulary(pa.array([], pa.string())), videos
+        self.histories = InteractionMatrix.empty(len(videos))
+        self.released_counts = np.maximum(counts, 0).astype(np.float32)
 
     def recommend(
         self,
@@ -204,6 +245,8 @@ class MatrixRecommender(ABC, Generic[C]):
         if self.hides.num_rows:
             tables["hides"] = self.hides
         config = self.config.model_dump(mode="json")
+        if self.released_counts is not None:
+            shared[RELEASED_COUNTS] = self.released_counts
         artifact = ModelArtifact(
             self.kind, config, shared | self._arrays(), tables, data=self.sizes, metrics=self.report
         )
@@ -222,7 +265,9 @@ class MatrixRecommender(ABC, Generic[C]):
         model.videos = IdVocabulary(artifact.tables["videos"].column(0).combine_chunks())
         model.report = dict(artifact.metrics)
         model.hides = artifact.tables.get("hides", NO_HIDES)
-        own = {k: v for k, v in artifact.arrays.items() if not k.startswith("histories.")}
+        model.released_counts = artifact.arrays.get(RELEASED_COUNTS)
+        shared = ("histories.", RELEASED_COUNTS)
+        own = {k: v for k, v in artifact.arrays.items() if not k.startswith(shared)}
         weights = restore_csr(artifact.arrays, "histories.", (len(model.users), len(model.videos)))
         model.histories = InteractionMatrix(weights, artifact.arrays["histories.at"])
         model._restore(own)

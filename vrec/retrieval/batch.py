@@ -16,6 +16,8 @@ from vrec.retrieval.models.cross_domain import CrossDomain
 from vrec.retrieval.models.hybrid import HybridRecommender
 from vrec.retrieval.models.popular import PopularRecommender
 
+BEFORE_ALL_TIMES = -(2**62)
+
 
 @dataclass(frozen=True)
 class BatchRecommender:
@@ -88,6 +90,8 @@ def popular_fallback(model: MatrixRecommender, config: PopularConfig) -> Popular
 
     None for a hybrid that was set to give such users no rows.
     """
+    if model.released_counts is not None:
+        return PopularRecommender.from_counts(model.videos, model.released_counts)
     if isinstance(model, HybridRecommender):
         return model.popular if model.config.recommend_new_users else None
     if isinstance(model, PopularRecommender):
@@ -98,8 +102,11 @@ def popular_fallback(model: MatrixRecommender, config: PopularConfig) -> Popular
 
 
 def newest_at(model: MatrixRecommender) -> int:
-    """Return the time of the latest interaction of a model's fit, in µs since 1970."""
-    return int(model.histories.at.max())
+    """Return the time of the latest interaction that a model holds, in µs since 1970.
+
+    A private model holds none, and all times are later.
+    """
+    return int(model.histories.at.max(initial=BEFORE_ALL_TIMES))
 
 
 def _of_users(table: pa.Table, users: Sequence[str]) -> pa.Table:

@@ -7,6 +7,9 @@ from pydantic import Field
 
 from vrec.core.config import BaseConfig
 from vrec.core.errors import UnknownModel
+from vrec.retrieval.attributes_config import AttributesConfig
+from vrec.retrieval.graph_config import CreatorsConfig, GraphFilterConfig, MultimodalConfig
+from vrec.retrieval.live.config import LiveConfig
 from vrec.retrieval.network_config import MultVaeConfig, NeuMfConfig, SASRecConfig
 
 SimilarityKind = Literal["cosine", "pearson", "product"]
@@ -39,29 +42,6 @@ class SimilarityConfig(BaseConfig):
     """Weighting before similarities are computed: TF-IDF and BM25 lower the weight of columns with many
     entries, BM25 also that of rows with a large sum, which shows only in a similarity other than the cosine
     proper."""
-
-
-class AttributesConfig(BaseConfig):
-    """Weights of the columns of VIDEOS in the similarity of two videos; 0 leaves a column out."""
-
-    tags: float = Field(default=1.0, ge=0)
-    """Weight of the tags."""
-    title: float = Field(default=1.0, ge=0)
-    """Weight of the title's words; in scripts without spaces, of its characters and character pairs."""
-    category: float = Field(default=1.0, ge=0)
-    """Weight of the category."""
-    creator_id: float = Field(default=0.5, ge=0)
-    """Weight of the creator."""
-    kind: float = Field(default=0.25, ge=0)
-    """Weight of the kind: product, live or clip."""
-    domain: float = Field(default=0.25, ge=0)
-    """Weight of the domain."""
-    language: float = Field(default=0.25, ge=0)
-    """Weight of the language."""
-    price: float = Field(default=0.25, ge=0)
-    """Weight of the price, rounded down to a power of two."""
-    duration_s: float = Field(default=0.25, ge=0)
-    """Weight of the duration, rounded down to a power of two seconds."""
 
 
 class PopularConfig(BaseConfig):
@@ -137,6 +117,10 @@ class EaseConfig(BaseConfig):
     """Count every interaction as 1, as in the paper, instead of its weight."""
     max_videos: int = Field(default=20_000, ge=1)
     """Maximum number of videos that can be fitted: memory grows with its square, time with its cube."""
+    median_groups: int = Field(default=1, ge=1)
+    """Groups of shoppers over which each entry of XᵀX is the median, scaled to all; 1 is the plain sum. Fewer
+    fake shoppers than half the groups cannot move an entry far, but rare pairs are lost with more than one
+    group, and memory grows with their number."""
 
 
 class ContentConfig(BaseConfig):
@@ -172,50 +156,6 @@ class PropagationConfig(BaseConfig):
     """Seed of the randomized SVD."""
 
 
-class GraphFilterConfig(BaseConfig):
-    """Settings of the filter over the graph of users and videos."""
-
-    user_smoothing: float = Field(default=10.0, ge=0, allow_inf_nan=False)
-    """Term added to a user's number of videos, by whose square root the user's paths are divided: with more,
-    users with short histories say less of which videos go together."""
-    video_smoothing: Auto | NotNegative = "auto"
-    """Term added to a video's number of users, by whose square root the video's paths are divided: with more,
-    videos with few users are recommended less, and popular ones more. `auto` chooses this and
-    the next two in the fit: from 36 combinations, by the NDCG of held-out videos of up to 1,000 users."""
-    factors: Auto | Annotated[int, Field(ge=0)] = "auto"
-    """Number of singular vectors that the low-pass filter passes, at most a quarter of the users and of the
-    videos; fewer are smoother, and 0 leaves the filter out."""
-    low_pass: Auto | NotNegative = "auto"
-    """Weight of the low-pass filter, by which videos that share no user with the history are found too; the
-    weight of paths over common users is 1."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of the randomized SVD and of the held-out interactions."""
-
-
-class MultimodalConfig(GraphFilterConfig):
-    """Settings of the filter over the graph of users and videos and the graph of similar content."""
-
-    neighbours: int = Field(default=20, ge=1)
-    """Number of watched videos with the most similar content that stand for a video, by embeddings and by
-    attributes each."""
-    sharpness: float = Field(default=3.0, gt=0, allow_inf_nan=False)
-    """Exponent of the cosines by which neighbors are weighted; higher values rely on the most similar."""
-    content_support: Auto | NotNegative = "auto"
-    """Number of users of a video at which its own interactions and those of its neighbors weigh the same; 0
-    uses content for videos without interactions only. `auto` chooses it in the fit."""
-    cold_weight: float = Field(default=0.1, ge=0, allow_inf_nan=False)
-    """Weight ν of similar content itself in the scores of videos without interactions: with more, they are
-    recommended more, and more by content than by the behavior around similar videos."""
-    center: bool = True
-    """Subtract the catalog's mean embedding, which all videos share and which hides their
-    differences. A single embedding is never centered."""
-    attributes_share: float = Field(default=0.5, ge=0, le=1)
-    """Weight of the neighbors by attributes; those by embeddings have the rest. A video with only one of the
-    two is represented by that one alone."""
-    attributes: AttributesConfig = Field(default_factory=AttributesConfig)
-    """Weights of the attributes."""
-
-
 SingleKind = Literal[
     "popular",
     "item_knn",
@@ -231,6 +171,7 @@ SingleKind = Literal[
     "propagate",
     "graph_filter",
     "multimodal",
+    "creators",
 ]
 
 
@@ -269,6 +210,8 @@ class SingleModelsConfig(BaseConfig):
     """Settings of the filter over the graph of users and videos, a closed-form graph convolution."""
     multimodal: MultimodalConfig = Field(default_factory=MultimodalConfig)
     """Settings of the graph filter with a graph of similar content, which reaches cold videos."""
+    creators: CreatorsConfig = Field(default_factory=CreatorsConfig)
+    """Settings of the recommender of creators, with `events.of: creator`."""
 
 
 class BlendConfig(BaseConfig):
@@ -323,18 +266,9 @@ class HybridConfig(BaseConfig):
 
 
 PORTFOLIO: tuple[SingleKind, ...] = (
-    "popular",
-    "co_visitation",
-    "item_knn",
-    "als",
-    "user_knn",
-    "graph_filter",
-    "content",
-    "multimodal",
-    "ease",
-    "mult_vae",
-    "sequence",
-)
+    "popular", "co_visitation", "item_knn", "als", "user_knn", "graph_filter", "content", "multimodal",
+    "ease", "mult_vae", "sequence",
+)  # fmt: skip
 """Recommenders that `auto` tries, the fastest first."""
 
 
@@ -377,6 +311,8 @@ class RetrievalConfig(SingleModelsConfig):
     """Settings of the blend of several recommenders with learned weights."""
     auto: AutoConfig = Field(default_factory=AutoConfig)
     """Settings of the choice of the best recommender for the data."""
+    live: LiveConfig = Field(default_factory=LiveConfig)
+    """Settings of the model of live streams (`vrec fit --model live`)."""
 
 
 COMBINED_KINDS = ("hybrid", "auto")

@@ -14,8 +14,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         report: `MatrixRecommender.report`.
     """
     if "target" in report:
-        weights = ", ".join(f"{name} {weight:g}" for name, weight in report["weights"].items())
-        return [f"recommends videos of the domain {report['target']}; weights of others: {weights or 'none'}"]
+        return _domain_lines(report)
     if "tried" not in report:
         return []
     validation = report["validation"]
@@ -49,3 +48,17 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
     spent = report.get("seconds")
     took = f" ({spent['spent']:.0f} s of a budget of {spent['budget']:.0f} s)" if spent else ""
     return [*lines, f"chosen: {report['chosen']}{of}{took}"]
+
+
+def _domain_lines(report: Mapping[str, Any]) -> list[str]:
+    weights = ", ".join(f"{name} {weight:g}" for name, weight in report["weights"].items())
+    lines = [f"recommends videos of the domain {report['target']}; weights of others: {weights or 'none'}"]
+    for name, leads in report["leads"].items():
+        whom = {"held_out": "for shoppers with a history", "newcomers": "for newcomers"}
+        told = [
+            f"{lead[0]:+.4f} ± {lead[1]:.4f} {whom[part]}" for part, lead in leads.items() if lead is not None
+        ]
+        if told:
+            why = "" if report["weights"][name] else ", which does not pay"
+            lines.append(f"  {name} above the shop alone: {', '.join(told)}{why}")
+    return lines

@@ -51,6 +51,10 @@ class HeldOutPairs:
         """
         return float(self._gains(scores, slice(None)).mean())
 
+    def gains(self, scores: Matrix) -> npt.NDArray[np.float64]:
+        """Return the (H,) gain of each interaction held out; see `mean_gain`."""
+        return self._gains(scores, slice(None))
+
     def mean_gain_by_runs(self, score: Callable[[slice], Matrix], work: npt.NDArray[np.integer]) -> float:
         """Return `mean_gain` of scores that are computed for a run of the interactions held out at a time.
 

@@ -71,6 +71,12 @@ class InteractionMatrix:
     at: npt.NDArray[np.int64]
     """(nnz,) time of each interaction in µs since 1970 (UTC), in the order of `weights.data`."""
 
+    @classmethod
+    def empty(cls, videos: int) -> "InteractionMatrix":
+        """Return the histories of no users with some number of videos."""
+        parts = (np.empty(0, np.float32), np.empty(0, np.int32), np.zeros(1, np.int32))
+        return cls(sparse.csr_matrix(parts, shape=(0, videos)), np.empty(0, np.int64))
+
     @property
     def users(self) -> int:
         """Number of rows."""

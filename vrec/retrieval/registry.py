@@ -36,7 +36,9 @@ def build_recommender(
         return build_single_model(kind, config, map_blocks)
     own = getattr(config, kind)
     if own.models is None:
-        singles = SingleModelsConfig.model_validate(config.model_dump(exclude=set(COMBINED)))
+        singles = SingleModelsConfig.model_validate(
+            config.model_dump(include=set(SingleModelsConfig.model_fields))
+        )
         own = own.model_copy(update={"models": singles})
     return AutoRecommender(own, trials) if kind == AutoRecommender.kind else COMBINED[kind](own)
 

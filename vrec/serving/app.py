@@ -1,6 +1,7 @@
 """Ray Serve application, as `serve run`, `serve deploy` and `vrec serve` build it."""
 
 import ipaddress
+from functools import partial
 from typing import Any
 
 from ray import serve
@@ -9,9 +10,12 @@ from ray.serve import Application
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import ServeError
 from vrec.core.secrets import read_secret
+from vrec.core.uris import is_web, local_path
 from vrec.serving.bundle_swap import fixes_in_tracebacks
+from vrec.serving.conversation.hand_over_posts import hand_over_secret
 from vrec.serving.deployments.encoder import EncoderDeployment
-from vrec.serving.tenants.deployments import ApiHost, ProfilesHost, RankingHost
+from vrec.serving.door.backend import check_door
+from vrec.serving.tenants.deployments import ApiHost, ProfilesHost, RankingHost, StreamContentHost
 
 HEALTH_CHECK_PERIOD_S = 1.0
 """Seconds between two health checks of a replica: how soon a killed one is replaced."""
@@ -30,26 +34,16 @@ def build(config: ServeConfig) -> Application:
     change, Serve passes them to the running replicas, which move to them while they go on answering.
 
     Raises:
-        ServeError: As in `check_host` and `check_tenants`.
+        ServeError: As in `check_host`, `check_tenants` and `check_hand_overs`.
+        PrivacyError: As in `check_door`.
     """
     with fixes_in_tracebacks():
         check_host(config)
         check_tenants(config)
+        check_hand_overs(config)
+        check_door(config)
     fixed, replicas = config.model_copy(update={"bundle": "", "tenants": {}}), config.replicas
-
-    def deployment(kind: type, name: str, cpus: float, **options: Any) -> Any:
-        resources = {"num_cpus": cpus, "num_gpus": options.pop("gpus", 0)}
-        return serve.deployment(
-            kind,
-            name=name,
-            user_config=user_config(config),
-            ray_actor_options=resources,
-            health_check_period_s=HEALTH_CHECK_PERIOD_S,
-            graceful_shutdown_timeout_s=STOP_TIMEOUT_S,
-            graceful_shutdown_wait_loop_s=STOP_POLL_S,
-            **options,
-        )
-
+    deployment = partial(_deployment, config)
     profiles = deployment(
         ProfilesHost,
         "Profiles",
@@ -77,11 +71,35 @@ def build(config: ServeConfig) -> Application:
             max_queued_requests=MAX_QUEUED_REQUESTS,
             **_ranking_size(config),
         ).bind(fixed, profiles, encoder)
+    content = None
+    if follows_content(config):
+        # One, which reserves nothing: it waits for the actors that do the work.
+        content = deployment(StreamContentHost, "StreamContent", 0.0, num_replicas=1).bind(fixed, profiles)
     cpus = replicas.api_cpus + (0 if replicas.ranking else replicas.ranking_cpus)
     api = deployment(
         serve.ingress()(ApiHost), "Api", cpus, num_replicas=replicas.api, max_ongoing_requests=1_000
     )
-    return api.bind(fixed, ranking, profiles, encoder)
+    return api.bind(fixed, ranking, profiles, encoder, content)
+
+
+def _deployment(config: ServeConfig, kind: type, name: str, cpus: float, **options: Any) -> Any:
+    resources = {"num_cpus": cpus, "num_gpus": options.pop("gpus", 0)}
+    return serve.deployment(
+        kind,
+        name=name,
+        user_config=user_config(config),
+        ray_actor_options=resources,
+        health_check_period_s=HEALTH_CHECK_PERIOD_S,
+        graceful_shutdown_timeout_s=STOP_TIMEOUT_S,
+        graceful_shutdown_wait_loop_s=STOP_POLL_S,
+        **options,
+    )
+
+
+def follows_content(config: ServeConfig) -> bool:
+    """Return whether the content of live streams is followed: where it can be embedded, and may be read."""
+    can_read = any(is_web(root) or local_path(root) is not None for root in config.security.media_roots)
+    return can_read and config.live.streams_per_follower > 0 and config.replicas.encoder > 0
 
 
 def deployments(config: ServeConfig) -> list[str]:
@@ -91,6 +109,7 @@ def deployments(config: ServeConfig) -> list[str]:
     """
     replicas = config.replicas
     counts = {"Profiles": replicas.profiles, "Encoder": replicas.encoder, "Ranking": replicas.ranking}
+    counts["StreamContent"] = int(follows_content(config))
     return [*(name for name, count in counts.items() if count), "Api"]
 
 
@@ -115,6 +134,12 @@ def user_config(config: ServeConfig) -> dict[str, Any]:
         "arms": config.arms.model_dump(mode="json"),
         **({"tenants": tenants} if tenants else {}),
     }
+
+
+def check_hand_overs(config: ServeConfig) -> None:
+    """Raise ServeError if hand-overs of any shop are to be posted and there is no secret to sign them."""
+    for shop in (config, *(config.of_tenant(name) for name in config.tenants)):
+        hand_over_secret(shop.assistant.handover)
 
 
 def check_tenants(config: ServeConfig) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from vrec.bundle.catalog import BundleCatalog
-from vrec.core.errors import BundleError, VrecError, name_once
+from vrec.bundle.catalog import BundleCatalog, name_once
+from vrec.core.errors import BundleError, VrecError
 from vrec.core.masking import mask_credentials
 from vrec.core.tables import StorageFolder
 from vrec.serving.last_good import SERVED, check_encoder, read_last_good

@@ -1,6 +1,7 @@
 """One change of the running service at a time: the name of a Ray actor, which only one can have."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,8 @@ WAIT_S = 300.0
 """Seconds that a command waits for the end of another change. A move takes as long as its replicas."""
 POLL_S = 0.2
 """Seconds between two looks whether the other change has ended."""
+SILENT_S = 1.0
+"""Seconds of waiting after which standard error says what for."""
 
 
 class ChangeLock:
@@ -31,13 +34,18 @@ def only_change(wait_s: float = WAIT_S) -> Iterator[None]:
     Raises:
         ServeError: The other change runs longer.
     """
-    until = time.monotonic() + wait_s
+    begun, is_told = time.monotonic(), False
     while (lock := _acquire()) is None:
-        if time.monotonic() >= until:
+        waited_s = time.monotonic() - begun
+        if waited_s >= wait_s:
             raise ServeError(
                 f"the service is being moved to another bundle, and was not done in {wait_s:g} s",
                 fix="read GET /v1/bundles until no move runs, and run the command again",
             )
+        if waited_s >= SILENT_S and not is_told:
+            is_told = True
+            text = f"another move of the service runs: waiting for its end, {wait_s:g} s at most"
+            print(text, file=sys.stderr, flush=True)
         time.sleep(POLL_S)
     try:
         yield

@@ -18,6 +18,7 @@ from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig, TenantConfig
 from vrec.core.errors import BundleError, ServeError, StoreError, VrecError
 from vrec.core.uris import absolute_uri
+from vrec.privacy.door.ids import check_pseudonyms
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.serving.app import check_host, check_tenants, deployments, user_config
@@ -291,9 +292,12 @@ def load_events(config: ServeConfig, events: pa.Table) -> int:
         The number of events that the store did not have.
 
     Raises:
+        PrivacyError: The service knows shoppers by pseudonyms, and the events have others.
         StoreError: The store cannot be opened or written, for example because a service uses it.
     """
     config = with_absolute_paths(config)
+    if config.privacy.key is not None:
+        check_pseudonyms(events)
     bundle = BundleCatalog.load(config.bundle)
     try:
         profiles = bundle.profiles.with_own_kinds(config.own_kinds)

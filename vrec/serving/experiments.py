@@ -10,7 +10,7 @@ from typing import ClassVar
 import pyarrow as pa
 
 from vrec.config.serve import ExperimentArmConfig, ExperimentConfig
-from vrec.core.schema import EVENTS, conform
+from vrec.core.schema import CREATOR_PREFIX, EVENTS, conform
 from vrec.evaluation.online import OnlineConfig
 from vrec.profiles.profile import VideoMetadata
 from vrec.profiles.stores.fold import VideoLookup
@@ -163,7 +163,9 @@ class ArmCounts:
         arms = {user_id: assign_arm(user_id, self._config).name for user_id in {row[0] for row in rows}}
         by_day: dict[tuple[str, str, int, int], float] = defaultdict(float)
         for user_id, video_id, request_id, kind, value, moment in rows:
-            if not (kind in _COLUMN or kind == "refund") or not self._is_timely(moment, now):
+            counts = kind in _COLUMN or kind == "refund"
+            # Lists of creators are no part of the figures, which are those of videos.
+            if not counts or video_id.startswith(CREATOR_PREFIX) or not self._is_timely(moment, now):
                 continue
             self._newest = max(self._newest, moment)
             if kind == "refund":

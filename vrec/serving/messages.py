@@ -208,11 +208,14 @@ class CatalogChange:
     at: int
     """Time of the video's arrival or change, µs since 1970."""
     row: pa.Table | None
-    """One VIDEOS row; None for a video that is not in the catalog."""
+    """VIDEOS with the video's row, and maybe rows of other videos; None for a video that is not in the
+    catalog."""
     vectors: dict[Modality, Vectors] = field(default_factory=dict)
     """(1, dim) float32 unit vectors by modality that replace the bundle's."""
     encoders: dict[Modality, str] = field(default_factory=dict)
     """Encoder of each vector by modality; vectors of encoders other than the bundle's are ignored."""
+    number: int = 0
+    """Place of the video's row in `row`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Random histories of sending, removing, joining and erasing, and the profiles that they come to."""
+"""Random histories of sending, removing, joining and renaming, and the profiles that they come to."""
 
 from dataclasses import replace
 
@@ -15,6 +15,8 @@ from vrec.profiles.profile import profiles_from_table
 from vrec.profiles.update import build_profiles
 
 SESSIONS, USERS = ("session:s", "session:t"), ("u", "w")
+ALL_SESSIONS, ALL_USERS = (*SESSIONS, "session:r"), (*USERS, "x")
+RENAMES = [(old, new) for names in (ALL_SESSIONS, ALL_USERS) for old in names for new in names]
 IDS = [f"e{n:02}" for n in range(31)]
 STEPS = st.lists(
     st.one_of(
@@ -22,6 +24,7 @@ STEPS = st.lists(
         st.tuples(st.just("send"), st.lists(st.integers(0, 30), min_size=1, max_size=8)),
         st.tuples(st.just("remove"), st.sampled_from(IDS)),
         st.tuples(st.just("join"), st.tuples(st.sampled_from(SESSIONS), st.sampled_from(USERS))),
+        st.tuples(st.just("rename"), st.sampled_from(RENAMES)),
         st.tuples(st.just("open"), st.none()),
     ),
     min_size=1,
@@ -67,6 +70,20 @@ class Model:
         assert store.join(session, user) == moved
         self.owners[session] = user
 
+    def rename(self, store, pair):
+        old, new = pair
+        owned = sum(self.owners.get(row["user_id"], row["user_id"]) == old for row in self.log)
+        assert store.rename(old, new) == (0 if old == new else owned)
+        if old == new:
+            return
+        sent = new
+        if old in self.owners:
+            account = self.owners.pop(old)
+            if self.owners.setdefault(new, account) != account:
+                sent = account
+        self.owners = {session: new if user == old else user for session, user in self.owners.items()}
+        self.log = [row | {"user_id": sent} if row["user_id"] == old else row for row in self.log]
+
     def table(self):
         rows = [row | {"user_id": self.owners.get(row["user_id"], row["user_id"])} for row in self.log]
         return pa.Table.from_pylist(rows, schema=self.events.schema)
@@ -77,7 +94,7 @@ class Model:
         built = profiles_from_table(build_profiles(table, CONTENT, CONFIG))
         counts = {(p.entity, p.entity_id) for p in built if any(k.startswith("event:") for k in p.counts)}
         videos = {"v0", "v1", "v2", "unknown"}
-        reads = {"user": [*USERS, *SESSIONS], "video": sorted(videos)}
+        reads = {"user": [*ALL_USERS, *ALL_SESSIONS], "video": sorted(videos)}
         found = {
             (kind, name): profile
             for kind, names in reads.items()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.contracts.store_places import RedisPlace, SqlitePlace
-from vrec.core.protocols import RecordLog
+from vrec.core.state_protocols import RecordLog
 
 NAMES = iter(range(1_000_000))
 APPENDS = st.lists(

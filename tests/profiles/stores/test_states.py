@@ -5,11 +5,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.contracts.store_places import RedisPlace, SqlitePlace
-from vrec.core.protocols import StateTable
+from vrec.core.state_protocols import StateTable
 from vrec.testing.store_profiles import world
 
 NAMES = iter(range(1_000_000))
@@ -25,28 +26,40 @@ CHANGES = st.lists(
 )
 
 
-@given(changes=CHANGES, bound=st.integers(0, 20), limit=st.integers(1, 5))
+@given(changes=CHANGES, together=st.integers(1, 4), bound=st.integers(0, 20), limit=st.integers(1, 5))
 @settings(max_examples=80, deadline=None)
-def test_a_table_has_the_last_state_of_each_key_and_its_changes_in_order(store, changes, bound, limit):
-    table, model, last = f"table-{next(NAMES)}", {}, 0
+def test_a_table_has_the_last_state_of_each_key_and_its_changes_in_order(
+    store, changes, together, bound, limit
+):
+    table, model, last, puts, wanted = f"table-{next(NAMES)}", {}, 0, [], []
+
+    def put_all():
+        assert store.put_states(table, puts) == wanted
+        puts.clear()
+        wanted.clear()
+
     for action, key, state, expectation in changes:
         version, present = model.get(key, (0, None))
         expected = {"any": None, "right": version, "none": 0, "wrong": version + 7}[expectation]
         if action == "drop":
+            put_all()
             expected = version if expected is None else expected
             assert store.drop_state(table, key, expected) == (key in model and expected == version)
             if expected == version:
                 model.pop(key, None)
             continue
-        given_version = store.put_state(table, key, state, expected=expected)
+        puts.append((key, state, expected))
         if present == state:
-            assert given_version == version
+            wanted.append(version)
         elif expected in (None, version):
             last += 1
-            assert given_version == last
+            wanted.append(last)
             model[key] = (last, state)
         else:
-            assert given_version is None
+            wanted.append(None)
+        if len(puts) == together:
+            put_all()
+    put_all()
     assert store.last_version(table) == last
     assert store.states(table, [*KEYS, *KEYS, "other"]) == model
     assert store.states(table, []) == {}
@@ -114,3 +127,13 @@ def test_a_file_from_before_the_tables_gets_them_and_versions_never_go_down(tmp_
         with closing(place.open()) as opened:
             assert opened.put_state("t", "k", b"%d" % turn) == turn
             assert opened.drop_state("t", "k", turn)
+
+
+@pytest.mark.parametrize(("table", "traces"), [("links", 1), ("stream_vectors", 0)])
+def test_only_what_shoppers_consented_to_is_removed_with_its_traces(tmp_path, table, traces):
+    place = SqlitePlace(tmp_path)
+    with closing(place.open()) as opened:
+        version = opened.put_state(table, "k", b"one")
+        assert opened.drop_state(table, "k", version)
+    with closing(sqlite3.connect(place.config.path)) as file:
+        assert file.execute("SELECT value FROM marks WHERE name = 'traces'").fetchone() == (traces,)

@@ -73,3 +73,9 @@ def request_of(*video_ids, user=None, counts=None, at=NOW, surface="feed", posit
     return RankingRequest(
         user or Profile("user", "u"), RequestContext(at, surface), tuple(video_ids), counts, positions
     )
+
+
+def interests_of(catalog, kind):
+    """Keys of the categories (0) or creators (1) of a catalog's videos, None without one."""
+    names = {number: key for key, number in catalog.keys.items()}
+    return [names.get(number) for number in catalog.interests[kind].tolist()]

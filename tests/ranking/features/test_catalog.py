@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from tests.ranking.features.messy import NOW, ROWS, VECTORS, catalog_of, embeddings_of, space_of, videos_of
+from tests.ranking.features.messy import (
+    NOW,
+    ROWS,
+    VECTORS,
+    catalog_of,
+    embeddings_of,
+    interests_of,
+    space_of,
+    videos_of,
+)
 from vrec.core.types import CatalogContent
 from vrec.profiles.user import HOUR_US
 from vrec.ranking.features.catalog import NEVER, table_numbers
@@ -37,8 +46,8 @@ def test_every_feature_of_a_messy_catalog():
     )
     np.testing.assert_allclose(catalog.arrays.vectors, [[0, 0], [1, 0], [0, 0], [0, 1], [-1, 0]], atol=1e-6)
     assert catalog.published.tolist() == [NEVER, NOW - 48 * HOUR_US, NEVER, NEVER, NOW + 5 * HOUR_US]
-    assert list(catalog.creators) == [None, "creator:ann", "creator:bob", "creator:ann", "creator:new"]
-    assert list(catalog.categories) == [None, "category:mugs", None, "category:pans", "category:new"]
+    assert interests_of(catalog, 1) == [None, "creator:ann", "creator:bob", "creator:ann", "creator:new"]
+    assert interests_of(catalog, 0) == [None, "category:mugs", None, "category:pans", "category:new"]
     assert catalog.find(["d", "gone", "a"]).tolist() == [4, 0, 1]
     assert len(catalog) == 5
 
@@ -66,7 +75,7 @@ def test_restricted_to_some_videos_as_newer_ones_say():
     mixed = old.restricted_to(["e", "b", "gone", "a", "b"], few)
     assert mixed.rows == {"e": 1, "b": 2, "a": 3}
     assert mixed.arrays.fields[:, 2].tolist() == [0, 1, 0, 2]
-    assert list(mixed.categories) == [None, "category:mugs", None, "category:pans"]
+    assert interests_of(mixed, 0) == [None, "category:mugs", None, "category:pans"]
     assert mixed.arrays.dense[3, 2] == pytest.approx(np.log(9))
     # a keeps its vector: the change had none.
     np.testing.assert_allclose(mixed.arrays.vectors[3], [1, 0], atol=1e-6)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ranking.features.messy import NOW, catalog_of, counts_row, request_of, space_of
+from tests.ranking.features.messy import NOW, catalog_of, counts_row, interests_of, request_of, space_of
 from vrec.core.errors import RankError
 from vrec.profiles.profile import InterestEvent, Profile
 from vrec.profiles.user import HOUR_US
@@ -236,9 +236,7 @@ def test_rates_all_at_once_are_those_one_by_one_to_the_last_bit(seed, size, larg
     rng = np.random.default_rng(seed)
     counts = np.round(rng.random((size, len(VIDEO_COUNT_KEYS))) * largest, 1)
     priors = np.stack([rng.uniform(0.01, 0.99, len(RATES)), rng.uniform(0.1, 100, len(RATES))], axis=1)
-    for found, want in zip(
-        log_odds(counts, RATES, priors), slow_log_odds(counts, RATES, priors), strict=True
-    ):
+    for found, want in zip(log_odds(counts.T, priors), slow_log_odds(counts, RATES, priors), strict=True):
         assert found.tobytes() == want.tobytes()
 
 
@@ -248,7 +246,7 @@ def one_by_one(catalog, request):
     counts, strength, columns = request.user.counts, space.config.affinity_strength, defaultdict(list)
     for video in request.video_ids:
         row = catalog.rows.get(video, 0)
-        for name, keys in (("category", catalog.categories), ("creator_id", catalog.creators)):
+        for name, keys in (("category", interests_of(catalog, 0)), ("creator_id", interests_of(catalog, 1))):
             key, share = keys[row], space.shares[name][catalog.arrays.fields[row, FIELDS.index(name)]]
             own = max(0.0, counts.get(key, 0.0))
             lift = np.log((own + strength * share) / ((counts.get("interests", 0.0) + strength) * share))
@@ -269,6 +267,8 @@ def test_candidates_of_several_requests_are_as_one_by_one(data):
         request_of(*data.draw(videos), user=data.draw(sides)) for _ in range(data.draw(st.integers(1, 4)))
     ]
     raw = builder.raw(requests).blocks["candidate"]
+    found_before = [replace(r, rows=builder.catalog.find(r.video_ids).astype(np.int32)) for r in requests]
+    assert builder.raw(found_before).blocks["candidate"].tobytes() == raw.tobytes()
     parts = [one_by_one(builder.catalog, request) for request in requests]
     for name in ("category_affinity", "creator_affinity", "liked", "log_liked_hours"):
         want = [value for part in parts for value in part[name]]

@@ -1,9 +1,14 @@
 """Cosines and tag shares by hand, and what they are where vectors or tags are missing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.ranking.features.messy import catalog_of, space_of
+from vrec.ranking.features.catalog import unit_vectors
 from vrec.ranking.features.taste_similarity import TasteSimilarity
 
 
@@ -61,3 +66,53 @@ def test_a_catalog_without_embeddings_has_tags_only():
     assert np.isnan(found["taste_cosine"]).all()
     assert found["tags_affinity"].tolist() == [1]
     assert without == [True]
+
+
+def one_by_one(catalog, taste, candidate, liked):
+    """The columns of one candidate from pairs of videos, in plain numbers."""
+    vectors, tags = catalog.arrays.vectors.astype(float).tolist(), catalog.arrays.tags.tolist()
+
+    def cosine(left, right):
+        return sum(a * b for a, b in zip(left, right, strict=True)) if any(left) and any(right) else np.nan
+
+    cosines = [cosine(vectors[candidate], vectors[row]) for row in liked]
+    known = [one for one in cosines if not np.isnan(one)]
+    own = [tag for tag in tags[candidate] if tag]
+    shares = [sum(tags[row].count(tag) for row in liked) for tag in own]
+    return [
+        cosine(vectors[candidate], taste),
+        max(known, default=np.nan),
+        sum(known) / len(known) if known else np.nan,
+        sum(shares) / (max(len(own), 1) * len(liked)) if liked else 0.0,
+    ]
+
+
+@given(seed=st.integers(0, 2**32 - 1), requests=st.integers(0, 4), dim=st.sampled_from([1, 3, 64]))
+def test_columns_are_those_of_pairs_of_videos_to_the_last_bit(seed, requests, dim):
+    rng = np.random.default_rng(seed)
+    catalog = catalog_of(space_of())
+    vectors = unit_vectors(rng.standard_normal((12, dim))).astype(np.float32)
+    vectors[rng.random(12) < 0.3] = 0
+    tags = rng.integers(0, 4, (12, 2)).astype(np.int32)
+    catalog = replace(catalog, arrays=replace(catalog.arrays, vectors=vectors, tags=tags))
+    tastes = unit_vectors(rng.standard_normal((requests, dim)) * (rng.random((requests, 1)) < 0.7))
+    candidates, histories = (
+        [rng.integers(0, 12, rng.integers(0, 7)).astype(np.int32) for _ in range(requests)] for _ in range(2)
+    )
+    similarity = TasteSimilarity(catalog, tastes)
+    found = similarity.columns(
+        np.concatenate([np.zeros(0, np.int32), *candidates]),
+        np.cumsum([0, *map(len, candidates)]).tolist(),
+        np.concatenate([np.zeros(0, np.int32), *histories]),
+        np.cumsum([0, *map(len, histories)]).tolist(),
+    )
+    expected = [
+        one_by_one(catalog, taste, row, liked.tolist())
+        for taste, rows, liked in zip(tastes.tolist(), candidates, histories, strict=True)
+        for row in rows.tolist()
+    ]
+    want = np.array(expected, float).reshape(-1, 4)
+    for column, values in enumerate(found.values()):
+        np.testing.assert_array_equal(values, want[:, column])
+    lack = [not vectors[liked].any() for liked in histories]
+    assert similarity.without_vector.tolist() == lack

@@ -9,9 +9,9 @@ from scipy import sparse
 
 from vrec.core.errors import FitError
 from vrec.core.schema import INTERACTIONS, TIMESTAMP
-from vrec.retrieval.creators.config import CreatorsConfig
-from vrec.retrieval.creators.linear import DualEase
-from vrec.retrieval.creators.recommender import CreatorRecommender, relative_logs
+from vrec.retrieval.config import CreatorsConfig
+from vrec.retrieval.dual_ease import DualEase, PrimalEase
+from vrec.retrieval.models.creators import CreatorRecommender, relative_logs
 from vrec.testing.recommenders import CHECKS
 
 FRIENDS = pa.table({"user_id": ["u1", "u2", "7", "u1"], "friend_id": ["u2", "u3", "zoë", "nobody"]})
@@ -30,15 +30,17 @@ def test_it_holds_the_contract(kind, check):
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(1, 8), st.integers(1, 12), st.integers(0, 1000), st.floats(0.1, 50))
-def test_the_dual_form_is_ease(users, items, seed, regularization):
+def test_both_forms_are_ease(users, items, seed, regularization):
     rng = np.random.default_rng(seed)
     weights = rng.random((users, items)) * (rng.random((users, items)) < 0.5)
     histories = rng.random((3, items)) * (rng.random((3, items)) < 0.5)
     inverse = np.linalg.inv(weights.T @ weights + regularization * np.eye(items))
     model = -inverse / np.diag(inverse)
     np.fill_diagonal(model, 0)
-    found = DualEase.fit(sparse.csr_matrix(weights), regularization).scores(sparse.csr_matrix(histories))
-    np.testing.assert_allclose(found, histories @ model, atol=1e-9)
+    for form in (DualEase, PrimalEase):
+        fitted = form.fit(sparse.csr_matrix(weights), regularization)
+        found = fitted.scores(sparse.csr_matrix(histories))
+        np.testing.assert_allclose(found, histories @ model, atol=1e-9)
 
 
 def test_logs_are_relative_to_their_row():
@@ -98,8 +100,8 @@ def test_friends_who_share_nothing_get_no_weight():
 
 def test_too_large_a_shop_is_refused():
     table, _, _ = planted(with_friends=True)
-    with pytest.raises(FitError, match="400 shoppers"):
-        CreatorRecommender(CreatorsConfig(max_users=100)).fit(table)
+    with pytest.raises(FitError, match="400 shoppers and 160 creators"):
+        CreatorRecommender(CreatorsConfig(max_smaller=100)).fit(table)
 
 
 def test_a_friendship_counts_for_both():

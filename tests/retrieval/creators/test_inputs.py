@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from vrec.core.schema import FOLLOWS, INTERACTIONS, VIDEOS
 from vrec.retrieval.creators.inputs import creator_interactions, followed_creators, friends_of
-from vrec.retrieval.creators.recommender import CreatorRecommender
+from vrec.retrieval.models.creators import CreatorRecommender
 
 DAY = dt.datetime(2025, 1, 6, tzinfo=dt.UTC)
 NOW = DAY + dt.timedelta(days=10)
@@ -63,6 +63,7 @@ def test_weights_add_up_and_follows_count():
     found = creator_interactions(watches(), videos_table(), follow_rows(), at=NOW)
     assert [tuple(row.values()) for row in found.to_pylist()] == [
         ("u", "a", 6.5, day(5)),
+        ("u", "s", 3.0, day(1)),
         ("v", "b", 1.0, day(2)),
         ("v", "c", 3.0, day(5)),
     ]
@@ -74,8 +75,8 @@ def test_weights_add_up_and_follows_count():
 
 
 def test_follows_that_ended_or_lie_ahead_do_not_hold():
-    assert followed_creators(follow_rows(), NOW) == {"u": ["a"], "v": ["c"]}
-    assert followed_creators(follow_rows(), day(5)) == {"u": ["a"], "v": ["a", "c"]}
+    assert followed_creators(follow_rows(), NOW) == {"u": ["a", "s"], "v": ["c"]}
+    assert followed_creators(follow_rows(), day(5)) == {"u": ["a", "s"], "v": ["a", "c"]}
     assert friends_of(follow_rows(), NOW).to_pylist() == [{"user_id": "u", "friend_id": "v"}]
 
 

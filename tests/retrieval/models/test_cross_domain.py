@@ -12,7 +12,8 @@ from tests.retrieval.matrices import dense_scores, ids, matrices, random_matrix,
 from vrec.core.errors import FitError
 from vrec.core.types import CatalogContent
 from vrec.retrieval.config import CrossDomainConfig, ItemKnnConfig
-from vrec.retrieval.models.cross_domain import POPULARITIES, WEIGHTS, CrossDomain
+from vrec.retrieval.domain_weights import POPULARITIES, WEIGHTS
+from vrec.retrieval.models.cross_domain import CrossDomain
 from vrec.retrieval.models.item_knn import ItemKnn
 
 
@@ -90,23 +91,60 @@ def hit_rate(model: CrossDomain, matrix: np.ndarray, cold: np.ndarray, wanted: n
     return float(np.mean(hits))
 
 
+def fit_shop(matrix: np.ndarray, domains: list[str | None], **options) -> CrossDomain:
+    """Return the model of the domain shop."""
+    return CrossDomain(CrossDomainConfig(target="shop", **options)).fit(
+        to_interactions(matrix), content_of(domains)
+    )
+
+
 def test_shoppers_without_a_history_are_known_by_another_domain_and_shuffled_links_are_worth_nothing():
     matrix, domains = shared_tastes(400, 0)
     cold, wanted = np.arange(60), matrix.copy()
     matrix[:60, :40] = 0
-    rates = []
-    for shuffled in (False, True):
-        given_links = matrix.copy()
-        if shuffled:
-            given_links[:, 40:] = matrix[np.random.default_rng(1).permutation(400), 40:]
-        model = CrossDomain(CrossDomainConfig(target="shop")).fit(
-            to_interactions(given_links), content_of(domains)
-        )
-        rates.append(hit_rate(model, given_links, cold, wanted))
-        assert model.report["weights"].keys() == {"social"}
-    base = wanted[:60, :40].mean()
-    assert rates[0] > 2 * base
-    assert rates[1] < 1.4 * base
+    model = fit_shop(matrix, domains)
+    assert hit_rate(model, matrix, cold, wanted) > 2 * wanted[:60, :40].mean()
+    assert model.report["weights"]["social"] > 0
+    lead, error = model.report["leads"]["social"]["newcomers"]
+    assert lead > error > 0
+    shuffled = matrix.copy()
+    shuffled[:, 40:] = matrix[np.random.default_rng(1).permutation(400), 40:]
+    assert (
+        hit_rate(fit_shop(shuffled, domains, weight=1.0), shuffled, cold, wanted)
+        < 1.4 * wanted[:60, :40].mean()
+    )
+
+
+def test_the_weight_of_a_domain_that_does_not_pay_is_0_and_leaves_item_knn():
+    zeros = 0
+    for seed in range(10):
+        matrix, domains = shared_tastes(400, seed)
+        matrix[:60, :40] = 0
+        matrix[:, 40:] = matrix[np.random.default_rng(seed).permutation(400), 40:]
+        model = fit_shop(matrix, domains)
+        if model.report["weights"]["social"]:
+            continue
+        zeros += 1
+        alone = to_interactions(np.where(np.arange(80) < 40, matrix, 0))
+        plain = ItemKnn(ItemKnnConfig()).fit(alone)
+        ours, theirs = (one.recommend(ids("u", 400), 20).drop_columns(["source"]) for one in (model, plain))
+        assert ours.equals(theirs)
+        assert model.history_factors() == {"social": 0.0}
+        leads = model.report["leads"]["social"].values()
+        assert all(mean <= error for mean, error in leads) or any(mean < -error for mean, error in leads)
+    # By luck, a domain that says nothing leads by more than a standard error now and then.
+    assert zeros >= 6
+
+
+def test_the_factor_on_histories_is_the_ratio_of_the_best_similarities():
+    matrix, domains = shared_tastes(300, 2)
+    model = fit_shop(matrix, domains, weight=0.5)
+    best = model.similarities.toarray().max(axis=1)
+    want = best[40:][best[40:] > 0].mean() / best[:40][best[:40] > 0].mean()
+    assert model.history_factors() == {"social": pytest.approx(want, rel=1e-6)}
+    double = fit_shop(matrix, domains, weight=1.0).history_factors()["social"]
+    assert double == pytest.approx(2 * want, rel=1e-5)
+    assert model.videos_of("social").tolist() == [False] * 40 + [True] * 40
 
 
 def test_a_domain_that_tells_something_weighs_more_than_noise():
@@ -122,7 +160,7 @@ def test_a_domain_that_tells_something_weighs_more_than_noise():
             model = CrossDomain(CrossDomainConfig(target="shop"))
             model.fit(to_interactions(matrix), content_of(domains))
             weights.append(model.report["weights"]["social"])
-    assert set(chosen[False]) | set(chosen[True]) <= set(WEIGHTS)
+    assert set(chosen[False]) | set(chosen[True]) <= {*WEIGHTS, 0.0}
     assert np.median(chosen[False]) >= 0.3
     assert np.median(chosen[True]) <= 0.1
 

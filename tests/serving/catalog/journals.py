@@ -2,6 +2,7 @@
 
 from tests.serving.catalog.small import ENCODER, content, video
 from vrec.bundle.catalog import BundleCatalog
+from vrec.core.schema import CREATORS
 from vrec.profiles.update import ProfilesConfig
 from vrec.ranking.reranking.popularity import Popularity
 from vrec.serving.messages import CatalogEdit
@@ -25,7 +26,8 @@ def bundle_of(rows, version="b1", made_at=1, uri=None):
     return BundleCatalog(
         uri=uri or f"/bundles/{version}", version=version, made_at=made_at, encoder=ENCODER,
         content=content(rows, {}), texts=None, popular=(), popularity=Popularity(), embed=None,
-        profiles=ProfilesConfig(),
+        profiles=ProfilesConfig(), history_factors={}, other_videos=(), early_leave_s=None,
+        creators=CREATORS.arrow().empty_table(), creator_model=None,
     )  # fmt: skip
 
 
@@ -46,7 +48,7 @@ class Cards:
                 raise ValueError(f"{change.video_id} is refused")
             cards.pop(change.video_id, None)
             if change.row is not None:
-                cards[change.video_id] = change.row.to_pylist()[0] | {
+                cards[change.video_id] = change.row.to_pylist()[change.number] | {
                     "vectors": {name: one.tolist() for name, one in change.vectors.items()}
                 }
         return Cards(cards, self.refuse)

@@ -1,6 +1,7 @@
 """A bundle with the edits since: each row stands alone, and another bundle supersedes field by field."""
 
 import asyncio
+import threading
 import time
 
 import numpy as np
@@ -206,6 +207,41 @@ def test_a_node_reaches_the_position_of_another_before_it_answers(place):
         other.journal.read = lambda **_: (_ for _ in ()).throw(OutputError("away"))
         with pytest.raises(OutputError):
             await other.reach(JournalPosition("another", 1))
+
+    asyncio.run(run())
+
+
+def test_nobody_waits_for_edits_after_a_position_that_is_reached(place):
+    first = place.bundle("b1", [video("a")])
+
+    async def run():
+        one, other = await place.node(first), await place.node(first)
+        await one.edit(updated("a", title="1"), allow)
+        position = one.journal.position
+        await other.reach(position)
+        await one.edit(updated("a", title="2"), allow)
+        entered, go_on = asyncio.Event(), threading.Event()
+        loop, sound = asyncio.get_running_loop(), other._catch_up
+
+        def slow(state):
+            loop.call_soon_threadsafe(entered.set)
+            go_on.wait()
+            return sound(state)
+
+        other._catch_up = slow
+        following = asyncio.create_task(other.follow(force=True))
+        await entered.wait()
+        try:
+            async with asyncio.timeout(30):
+                await other.reach(position)
+            assert card(other, "a")["title"] == "1"
+            waiting = asyncio.create_task(other.reach(one.journal.position))
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+        finally:
+            go_on.set()
+        await asyncio.gather(following, waiting)
+        assert card(other, "a")["title"] == "2"
 
     asyncio.run(run())
 

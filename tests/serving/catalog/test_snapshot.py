@@ -1,8 +1,10 @@
 """Snapshots of a small messy catalog, worked out by hand."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -215,6 +217,18 @@ def test_a_new_vector_replaces_the_bundle_s_as_a_unit_vector():
     assert after.catalog.vectors[rows].tolist() == [pytest.approx([0.6, 0.8]), [0.0, 1.0]]
 
 
+def in_one_table(changes):
+    """The same changes with the rows of all in one table, as those that are read from the journal."""
+    present = [change for change in changes if change.row is not None]
+    if not present:
+        return changes
+    table = pa.concat_tables([change.row for change in reversed(present)])
+    place = {change.video_id: number for number, change in enumerate(reversed(present))}
+    return [
+        one if one.row is None else replace(one, row=table, number=place[one.video_id]) for one in changes
+    ]
+
+
 CHANGE = st.tuples(
     st.sampled_from(["a", "b", "c", "new-1", "new-2", "new-3", "new-4"]),
     st.integers(0, 3),
@@ -223,9 +237,14 @@ CHANGE = st.tuples(
 
 
 @settings(deadline=None)
-@given(st.lists(st.lists(CHANGE, max_size=5, unique_by=lambda change: change[0]), max_size=8))
-def test_a_snapshot_after_many_changes_is_one_after_all_of_them_at_once(batches):
-    step, latest = snapshot(), {}
+@given(
+    st.lists(st.lists(CHANGE, max_size=5, unique_by=lambda change: change[0]), max_size=8),
+    st.sampled_from([0, 1, 1024]),
+)
+def test_a_snapshot_after_many_changes_is_one_after_all_of_them_at_once(batches, spare):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot_module, "INITIAL_SPARE_ROWS", spare)
+        step, latest = snapshot(), {}
 
     def shown(one, ids):
         everybody, child = ShopperContext(), ShopperContext(age=7)
@@ -252,7 +271,10 @@ def test_a_snapshot_after_many_changes_is_one_after_all_of_them_at_once(batches)
             else changed(name, NOW + at, tags=fields[0], published_at=fields[1])
             for name, at, fields in batch
         ]  # fmt: skip
-        step, latest = step.with_changes(made), latest | {change.video_id: change for change in made}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(snapshot_module, "INITIAL_SPARE_ROWS", spare)
+            step = step.with_changes(in_one_table(made))
+        latest |= {change.video_id: change for change in made}
         whole = snapshot().with_changes(list(latest.values()))
         assert shown(step, latest) == shown(whole, latest)
         assert step.changed.tolist() == sorted(step.changed.tolist())

@@ -74,7 +74,11 @@ def test_sessions_end_with_their_time_their_key_and_the_signing_out(keyed_consol
     again, _ = made({"VREC_API_KEYS": f"ann:manage:{'0' * 64}"})
     other = Reader(again)
     other.cookies = dict(reader.cookies)
-    assert other.get("/console").status == 303
+    moved = other.get("/console")
+    assert moved.status == 303
+    assert "its key was removed or replaced" in text(other.get(moved.headers["location"]))
+    stranger = Reader(again)
+    assert 'role="alert"' not in text(stranger.get(stranger.get("/console").headers["location"]))
     assert reader.post("/console/sign-out", {}, page="/console").status == 303
     assert reader.get("/console").status == 303
 

@@ -17,13 +17,13 @@ from vrec.profiles.profile import Profile
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
 from vrec.serving.catalog.live import FollowedState
-from vrec.serving.deployments import api as api_module
+from vrec.serving.deployments import api, circuit_breaker, handles
 from vrec.serving.deployments import encoder as encoder_module
 from vrec.serving.deployments import event_sender as event_sender_module
-from vrec.serving.deployments import protocol
 from vrec.serving.deployments import ranking as ranking_module
 from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.encoder import EncoderDeployment
+from vrec.serving.deployments.loaded_bundle import LoadedBundle
 from vrec.serving.deployments.local_handle import LocalRankingHandle
 from vrec.serving.deployments.profiles import ProfilesDeployment
 from vrec.serving.deployments.protocol import BackendUnavailable
@@ -85,9 +85,9 @@ def remote_error(cause):
 @pytest.mark.parametrize(
     ("handle", "deployment"),
     [
-        (protocol.RankingHandle, RankingDeployment),
-        (protocol.ProfilesHandle, ProfilesDeployment),
-        (protocol.EncoderHandle, EncoderDeployment),
+        (handles.RankingHandle, RankingDeployment),
+        (handles.ProfilesHandle, ProfilesDeployment),
+        (handles.EncoderHandle, EncoderDeployment),
     ],
 )
 def test_every_method_of_a_handle_is_one_of_its_deployment(handle, deployment):
@@ -131,7 +131,7 @@ def test_each_operation_calls_its_deployment_with_its_arguments(tmp_path):
     answer, stats = ListResult((), "v1"), ArmCounts(config_in(tmp_path).arms).snapshot()
     ranking = Handle(similar=answer, search=answer, recommend=answer)
     table = events()
-    profiles = Handle(get=Profile("user", "u"), erase=4, export=(table, 9), arms=stats)
+    profiles = Handle(get=Profile("user", "u"), erase=4, export_consented=(table, 9), arms=stats)
 
     async def run():
         api, _ = api_of(tmp_path, ranking=ranking, profiles=profiles)
@@ -148,11 +148,11 @@ def test_each_operation_calls_its_deployment_with_its_arguments(tmp_path):
         ("similar", "a", 3, NOTHING, 5, anywhere),
         ("search", "words", 4, NOTHING, 6, anywhere),
     ]
-    assert profiles.calls == [("get", "u"), ("erase", "u"), ("export", 2, 7), ("arms",)]
+    assert profiles.calls == [("get", "u"), ("erase", "u"), ("export_consented", 2, 7), ("arms",)]
 
 
 def test_the_breaker_opens_after_failures_in_a_row_and_one_request_probes(tmp_path, monkeypatch):
-    monkeypatch.setattr(api_module, "BREAKER_COOLDOWN_S", 0.05)
+    monkeypatch.setattr(circuit_breaker, "COOLDOWN_S", 0.05)
     answer, gone = ListResult((), "v1"), ActorDiedError()
 
     async def run():
@@ -190,7 +190,7 @@ def test_the_breaker_opens_after_failures_in_a_row_and_one_request_probes(tmp_pa
 
 
 def test_a_probe_that_fails_waits_for_another_cooldown(tmp_path, monkeypatch):
-    monkeypatch.setattr(api_module, "BREAKER_COOLDOWN_S", 0.03)
+    monkeypatch.setattr(circuit_breaker, "COOLDOWN_S", 0.03)
 
     async def run():
         ranking = Handle(recommend=ActorDiedError())
@@ -313,7 +313,7 @@ def test_a_store_that_does_not_answer_fails_every_waiting_call(tmp_path):
 
 
 def test_readiness_names_each_part_that_is_not_ready(tmp_path, monkeypatch):
-    monkeypatch.setattr(api_module, "READY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(api, "READY_TIMEOUT_S", 0.01)
 
     async def ready(**handles):
         api, _ = api_of(tmp_path, **handles)
@@ -340,6 +340,7 @@ class Engine:
     """An engine that gives what it was asked."""
 
     video_ids = ("a", "b", "c", "d", "e")
+    live_model = None
 
     def __init__(self):
         self.counts, self.asked = [], []
@@ -359,7 +360,7 @@ class Engine:
 def ranking_of(folder, profiles, encoder=None, **settings):
     """(deployment, engine) with an engine that stands for a bundle."""
     deployment, engine = RankingDeployment(config_in(folder, **settings), profiles, encoder), Engine()
-    loaded = ranking_module._LoadedBundle(engine, None)
+    loaded = LoadedBundle(engine, None, None)
     deployment._live.served.loaded = FollowedState(loaded, None, 0)
     deployment._rules.is_read = deployment._streams.is_read = True
     return deployment, engine
@@ -367,7 +368,7 @@ def ranking_of(folder, profiles, encoder=None, **settings):
 
 def test_a_profile_that_cannot_be_read_makes_a_shopper_unknown(tmp_path):
     async def run(reply, **settings):
-        deployment, engine = ranking_of(tmp_path, Handle(get=reply), **settings)
+        deployment, engine = ranking_of(tmp_path, Handle(shopper=reply), **settings)
         answer = await deployment.recommend(query("ann"))
         return answer, engine.asked[0]
 

@@ -60,6 +60,20 @@ async def started(folder, bundle, **more):
     return node
 
 
+def test_a_cursor_past_the_end_misses_no_later_event(tmp_path, shop_bundle, store):
+    async def run():
+        node = await started(tmp_path, shop_bundle, store=store)
+        await apply(node, event("a"), event("b"))
+        _, end = await node.export(0, 10)
+        assert await node.export(end + 1_000, 10) == (events(), end)
+        assert await node.export(end, 10) == (events(), end)
+        await apply(node, event("c"))
+        table, after = await node.export(end, 10)
+        assert (table.column("event_id").to_pylist(), after > end) == (["c"], True)
+
+    asyncio.run(run())
+
+
 def test_an_acknowledged_event_is_in_the_profile_and_counts_once(tmp_path, shop_bundle):
     async def run():
         node = await started(tmp_path, shop_bundle)

@@ -4,24 +4,34 @@ import pytest
 
 from tests.serving.http.client import call
 from vrec.config.serve import ServeConfig
-from vrec.core.schema import EVENT_KINDS
 from vrec.serving.http.app import create_app
 from vrec.serving.http.keys import create_key
+from vrec.serving.http.schemas.event_kind import SENT_KINDS
 
 OPERATIONS = {
     ("post", "/v1/recommend"), ("post", "/v1/recommend:slots"), ("get", "/v1/trending"),
+    ("get", "/v1/videos/{video_id}/moments"), ("post", "/v1/moments:search"), ("post", "/v1/moments:by-file"),
+    ("post", "/v1/assistant"), ("post", "/v1/assistant:by-file"),
+    ("get", "/v1/assistant/{user_id}"), ("delete", "/v1/assistant/{user_id}"),
+    ("get", "/v1/hand-overs"),
     ("get", "/v1/searches/popular"),
     ("post", "/v1/batches"), ("get", "/v1/batches/{batch_id}"), ("get", "/v1/batches/{batch_id}/result"),
     ("delete", "/v1/batches/{batch_id}"), ("post", "/v1/search"), ("get", "/v1/videos/{video_id}/similar"),
     ("post", "/v1/events"), ("get", "/v1/events"), ("delete", "/v1/events/{event_id}"),
     ("get", "/v1/users/{user_id}"), ("post", "/v1/users/{user_id}/sessions"),
+    ("get", "/v1/users/{user_id}/consent"), ("put", "/v1/users/{user_id}/consent"), ("get", "/v1/consents"),
+    ("get", "/v1/users/{user_id}/export"), ("get", "/v1/receipts"),
     ("get", "/v1/profiles/{user_id}"),
     ("delete", "/v1/profiles/{user_id}"), ("get", "/v1/arms"), ("post", "/v1/uploads"),
     ("post", "/v1/videos"), ("get", "/v1/rules"), ("get", "/v1/rules/{rule_id}"),
     ("put", "/v1/rules/{rule_id}"), ("delete", "/v1/rules/{rule_id}"),
     ("get", "/v1/rules/{rule_id}/history"), ("post", "/v1/rules:preview"), ("get", "/v1/audit"),
+    ("get", "/v1/creators"), ("get", "/v1/creators/{creator_id}"),
     ("get", "/v1/streams"), ("get", "/v1/streams/{stream_id}"), ("put", "/v1/streams/{stream_id}"),
     ("delete", "/v1/streams/{stream_id}"), ("post", "/v1/streams/{stream_id}/beat"),
+    ("post", "/v1/streams:beat"),
+    ("get", "/v1/linked-domains"),
+    ("get", "/v1/links"), ("put", "/v1/links/{domain}/{user_id}"), ("delete", "/v1/links/{domain}/{user_id}"),
     ("get", "/v1/videos"), ("post", "/v1/videos:bulk"),
     ("get", "/v1/videos/{video_id}"), ("patch", "/v1/videos/{video_id}"),
     ("delete", "/v1/videos/{video_id}"), ("get", "/healthz"),
@@ -65,7 +75,7 @@ def test_the_operations_are_these_and_each_has_a_description(document):
     assert all(operation["description"] for operation in operations.values())
     events = operations["post", "/v1/events"]["requestBody"]["content"]["application/json"]["schema"]["anyOf"]
     kinds = [document["components"]["schemas"][one["$ref"].rpartition("/")[2]] for one in events]
-    assert document["components"]["schemas"]["EventKind"]["enum"] == list(EVENT_KINDS)
+    assert document["components"]["schemas"]["EventKind"]["enum"] == list(SENT_KINDS)
     assert kinds[2]["properties"]["events"]["maxItems"] == 1_000
     for path, kind, name in (
         ("/v1/uploads", "multipart/form-data", "UploadVideoForm"),

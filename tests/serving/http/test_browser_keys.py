@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import io
 import json
 import shutil
 import subprocess
@@ -10,8 +11,9 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from tests.serving.http.client import call, call_json
+from tests.serving.http.client import call, call_json, form
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import ServeError
 from vrec.core.secrets import WatchedSecret
@@ -58,6 +60,18 @@ def test_a_page_asks_and_tells_for_its_shopper_alone(pages):
     assert call_json(app, "POST", "/v1/recommend", {"user_id": "ann"}, server).status == 200
 
 
+def test_a_page_sends_no_events_of_an_account_not_even_of_its_own_shopper(pages):
+    app, page, server = pages
+    given = {"other_user_id": "acc-1", "consent": True}
+    assert call_json(app, "PUT", "/v1/links/social/ann", given, server).status == 201
+    linked = event(domain="social", linked=True)
+    assert call_json(app, "POST", "/v1/events", linked, page | token("ann")).status == 403
+    unknown = event("bob", domain="social", linked=True)
+    assert call_json(app, "POST", "/v1/events", unknown, page | token("ann")).status == 403
+    assert call(app, "GET", "/v1/linked-domains?user_id=ann", headers=page | token("ann")).status == 403
+    assert call_json(app, "POST", "/v1/events", linked, server).json["new"] == 1
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "why"),
     [
@@ -86,6 +100,23 @@ def test_events_of_two_shoppers_need_two_requests(pages):
     assert call_json(app, "POST", "/v1/events", both, server).json["new"] == 2
 
 
+def test_a_browser_key_talks_for_its_shopper_alone(pages):
+    app, page, _ = pages
+    ann, bob = page | token("ann"), page | token("bob")
+    body = {"user_id": "ann", "message": "mugs"}
+    assert call_json(app, "POST", "/v1/assistant", body, ann).status == 200
+    assert call_json(app, "POST", "/v1/assistant", body, page).status == 401
+    assert call_json(app, "POST", "/v1/assistant", body, bob).status == 403
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(file, "PNG")
+    content, kind = form([("user_id", "ann")], file.getvalue())
+    for headers, status in ((ann, 200), (page, 401), (bob, 403)):
+        assert call(app, "POST", "/v1/assistant:by-file", content, headers | kind).status == status
+    for method, status in (("GET", 200), ("DELETE", 204)):
+        assert call(app, method, "/v1/assistant/ann", headers=bob).status == 403
+        assert call(app, method, "/v1/assistant/ann", headers=ann).status == status
+
+
 def test_a_browser_key_opens_nothing_else(pages):
     app, page, _ = pages
     document = call(app, "GET", "/openapi.json").json
@@ -96,6 +127,10 @@ def test_a_browser_key_opens_nothing_else(pages):
                 "recommend",
                 "recommend_slots",
                 "add_events",
+                "converse",
+                "converse_by_file",
+                "get_conversation",
+                "forget_conversation",
             ) or not operation.get("security"):
                 continue
             filled = path

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+import pytest
 import schemathesis
 from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
@@ -25,13 +26,23 @@ enabled = false
 enabled = false
 [[operations]]
 # The document cannot express that bytes must be a video, that a URI must lie below a root, that a rule must
-# end after it starts, that a condition must name its version, that names of slots must differ, or that shares
-# must add up to 1.
+# end after it starts, that a condition must name its version, that names of slots must differ, that beats are
+# of streams that differ, that shares must add up to 1, that an example must not end before it starts, how
+# long the settings let a message be, or that a form has exactly one shopper.
 include-path = [
     "/v1/videos", "/v1/uploads", "/v1/rules/{rule_id}", "/v1/rules:preview", "/v1/recommend:slots",
-    "/v1/experiment",
+    "/v1/streams:beat", "/v1/experiment", "/v1/moments:search", "/v1/moments:by-file", "/v1/assistant",
+    "/v1/assistant:by-file",
 ]
 checks.positive_data_acceptance.enabled = false
+[[operations]]
+# An id may have slashes, so that GET of this path is that of the shopper `ID/sessions`.
+include-path = ["/v1/users/{user_id}/sessions"]
+checks.unsupported_method.enabled = false
+[[operations]]
+# Schemathesis cannot vary a file beside optional fields one by one; it draws random forms all the same.
+include-path = ["/v1/assistant:by-file"]
+phases.coverage.enabled = false
 """
 FREE = {"requests_per_second": 1e6, "burst": 1_000_000}
 
@@ -69,6 +80,9 @@ def near(context, case, kwargs):
     for event in events if isinstance(events, list) else []:
         if isinstance(event, dict) and str(event.get("at"))[4:5] == "-" and "event_id" in event:
             event["at"] = datetime.now(UTC).isoformat()
+        # Nor that a linked event has a domain.
+        if isinstance(event, dict) and event.get("linked") is True and event.get("domain") is None:
+            del event["linked"]
     # JSON Schema allows years and seconds in times that Python does not have, such as 0000 and 60.
     if isinstance(case.body, dict) and str(case.body.get("expires_at"))[4:5] == "-":
         case.body["expires_at"] = datetime.now(UTC).isoformat()
@@ -95,6 +109,7 @@ def wrong_with(app, examples, secret=None):
     return found, seen
 
 
+@pytest.mark.timeout(900)
 def test_every_response_is_documented(made):
     app, _ = made(security=FREE)
     found, seen = wrong_with(app, 10)
@@ -102,6 +117,7 @@ def test_every_response_is_documented(made):
     assert seen > 500
 
 
+@pytest.mark.timeout(900)
 def test_every_response_is_documented_with_keys(made):
     secret, entry = create_key("all:read+events+manage")
     app, _ = made({"VREC_API_KEYS": entry}, security=FREE)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from PIL import Image
 
 from tests.films import numbered, write_video
 from vrec.serving.http.keys import create_key
@@ -36,6 +37,7 @@ def server(made, tmp_path):
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not here")
 def test_the_commands_of_the_documentation_work_as_they_stand(server, tmp_path):
     film = write_video(tmp_path / "clip.mp4", [numbered(n) for n in range(50)])
+    Image.new("RGB", (64, 48), (10, 20, 200)).save(tmp_path / "photo.png")
     (tmp_path / "media").mkdir()
     shutil.copy(film, tmp_path / "media" / "other.mp4")
     blocks = re.findall(r"```sh\n(.*?)```", DOCS.read_text(), re.DOTALL)
@@ -54,5 +56,6 @@ def test_the_commands_of_the_documentation_work_as_they_stand(server, tmp_path):
         )
         assert done.returncode == 0, (block, done.stdout, done.stderr)
     assert (tmp_path / "part.mp4").read_bytes() == film.read_bytes()[:1024]
-    assert b"x-next-cursor: 3" in (tmp_path / "headers.txt").read_bytes()
+    # What the assistant was asked for is three of the events.
+    assert b"x-next-cursor: 9" in (tmp_path / "headers.txt").read_bytes()
     assert (tmp_path / "events-0.parquet").read_bytes()[:4] == b"PAR1"

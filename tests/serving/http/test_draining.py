@@ -4,7 +4,9 @@ import asyncio
 import json
 
 import pytest
+from starlette.middleware import Middleware
 
+from tests.serving.http.client import acall, call
 from vrec.serving.http.draining import DrainMiddleware, RequestGate
 
 
@@ -83,3 +85,38 @@ def test_without_requests_nothing_is_awaited():
         assert await RequestGate().drain(0)
 
     asyncio.run(run())
+
+
+def test_an_answer_that_comes_as_events_is_sent_to_its_end(made):
+    app, shop = made()
+    gate = RequestGate()
+    app.user_middleware.append(Middleware(DrainMiddleware, gate=gate))
+    begun, goes_on, converse = asyncio.Event(), asyncio.Event(), shop.converse
+
+    async def slowly(query, after):
+        begun.set()
+        await goes_on.wait()
+        return await converse(query, after)
+
+    async def say(message_id):
+        body = json.dumps({"user_id": "ann", "message": "mugs", "message_id": message_id}).encode()
+        headers = {"content-type": "application/json", "accept": "text/event-stream"}
+        return await acall(app, "POST", "/v1/assistant", body, headers)
+
+    async def run():
+        shop.converse = slowly
+        answering = asyncio.create_task(say("m"))
+        await begun.wait()
+        draining = asyncio.create_task(gate.drain(60))
+        await asyncio.sleep(0.05)
+        refused = await say("n")
+        assert not draining.done()
+        goes_on.set()
+        return await answering, await draining, refused
+
+    answer, is_idle, refused = asyncio.run(run())
+    assert (answer.status, is_idle, refused.status) == (200, True, 503)
+    names = [line.removeprefix("event: ") for line in answer.body.decode().splitlines() if "event: " in line]
+    assert names[-2:] == ["cards", "done"]
+    assert refused.json["type"] == "urn:vrec:problem:stopping"
+    assert len(call(app, "GET", "/healthz").body) > 0

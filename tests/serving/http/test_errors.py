@@ -1,12 +1,15 @@
 """Errors as problem documents: kinds, status codes, what the client sees and what the log gets."""
 
+import inspect
 import logging
+import pickle
 import re
 from pathlib import Path
 
 import pytest
 from fastapi import HTTPException
 from pydantic import BaseModel, ValidationError
+from ray.exceptions import RayTaskError
 
 import vrec.core.errors as core
 from tests.serving.http.client import call
@@ -23,6 +26,7 @@ from vrec.core.errors import (
 )
 from vrec.serving.deployments.protocol import BackendUnavailable, UnknownVideo
 from vrec.serving.http.errors import (
+    _KINDS,
     MAX_FIELD_PROBLEMS,
     HttpProblem,
     error_responses,
@@ -146,3 +150,15 @@ def test_error_responses_describe_problems():
     assert [responses[status]["description"] for status in (404, 429)] == ["Not Found", "Too Many Requests"]
     schema = responses[404]["content"]["application/problem+json"]["schema"]
     assert schema == {"$ref": "#/components/schemas/ProblemDocument"}
+
+
+@pytest.mark.parametrize("kind", [one for kind in _KINDS for one in kind.errors if one is not TimeoutError])
+def test_an_error_of_another_process_keeps_its_class_and_what_it_says(kind):
+    named = inspect.signature(kind).parameters.values()
+    flags = {one.name: True for one in named if one.kind is one.KEYWORD_ONLY and one.name.startswith("is_")}
+    error = kind("the reason", **flags)
+    # As a reply of a replica brings it: the error of a task, whose cause is an exception of its class.
+    reply = pickle.loads(pickle.dumps(RayTaskError("method", "a traceback", error)))
+    found = reply.as_instanceof_cause().cause
+    assert (type(found), str(found), vars(found)) == (kind, str(error), vars(error))
+    assert to_problem(found).name == to_problem(error).name

@@ -1,6 +1,7 @@
 """Middleware: keys, rates, sizes, origins, ids and headers."""
 
 import hashlib
+import threading
 import time
 
 import pytest
@@ -19,6 +20,7 @@ NEEDED = [
     ("POST", "/v1/recommend", {"user_id": "u"}, "read"),
     ("POST", "/v1/search", {"text": "red"}, "read"),
     ("GET", "/v1/videos/mugs%2F1/similar", None, "read"),
+    ("GET", "/v1/videos/mugs%2F1/moments?q=mug", None, "read"),
     ("GET", "/v1/arms", None, "read"),
     ("GET", "/metrics", None, "read"),
     ("POST", "/v1/events", EVENT, "events"),
@@ -121,20 +123,26 @@ def test_who_asks_too_often_is_told_when_to_come_back_and_others_are_not_held_up
     assert call(app, "GET", "/v1/arms").status == 200
 
 
-def test_windows_are_cleared_by_one_thread_a_second_and_not_by_one_a_request():
-    storage = RateLimitStorage()
-    storage.timer.join()
-    window, limit = MovingWindowRateLimiter(storage), RateLimitItemPerSecond(5)
-    assert window.hit(limit, "somebody")
-    first = storage.timer
-    time.sleep(0.05)
-    assert [window.hit(limit, "somebody") for _ in range(5)] == [True] * 4 + [False]
-    assert storage.timer is first
-    first.function()
-    assert len(next(iter(storage.events.values()))) == 5
+def test_windows_are_cleared_once_a_second_and_no_request_starts_a_thread():
+    storages = [RateLimitStorage() for _ in range(3)]
+    for storage in storages:
+        storage.timer.join()
+    windows, limit = [MovingWindowRateLimiter(one) for one in storages], RateLimitItemPerSecond(5)
+    assert all(window.hit(limit, "somebody") for window in windows)
+    threads = set(threading.enumerate())
+    due = [storage.next_clearing for storage in storages]
+    for window in windows:
+        assert [window.hit(limit, "somebody") for _ in range(5)] == [True] * 4 + [False]
+    assert [storage.next_clearing for storage in storages] == due
     time.sleep(1.1)
-    first.function()
-    assert not next(iter(storage.events.values()), [])
+    assert all(window.hit(limit, "another") for window in windows)
+    until = time.monotonic() + 30
+    first = [next(iter(storage.events)) for storage in storages]
+    assert all("somebody" in name for name in first)
+    while any(storage.events[name] for storage, name in zip(storages, first, strict=True)):
+        assert time.monotonic() < until, [storage.events for storage in storages]
+        time.sleep(0.01)
+    assert set(threading.enumerate()) <= threads
 
 
 def test_a_network_of_ipv6_addresses_is_one_caller_and_a_key_is_one_wherever_it_is(made):

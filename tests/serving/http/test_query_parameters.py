@@ -7,10 +7,12 @@ from vrec.serving.http.query_parameters import MAX_SHOWN_CHARS
 
 BODIES = {
     "/v1/recommend": {"user_id": "u"},
+    "/v1/assistant": {"user_id": "u"},
     "/v1/search": {"text": "red"},
     "/v1/events": {"event_id": "e", "user_id": "u", "video_id": "v", "kind": "click"},
     "/v1/videos": {"uri": "/x.mp4", "creator_id": "me"},
     "/v1/uploads": {},
+    "/v1/streams:beat": {"beats": [{"stream_id": "s"}]},
     "/v1/streams/{stream_id}": {"streamer_id": "ann"},
 }
 
@@ -24,7 +26,7 @@ def test_every_operation_of_the_interface_refuses_an_unknown_parameter(made):
     app, _ = made()
     paths = [(path, method) for path, methods in app.openapi()["paths"].items() for method in methods]
     interface = [(path, method) for path, method in paths if path.startswith("/v1/")]
-    assert len(interface) == 42
+    assert len(interface) == 62
     for path, method in interface:
         address = path.replace("{video_id}", "mugs%2F1").replace("{user_id}", "u")
         body = BODIES.get(path) if method == "post" else None

@@ -57,7 +57,12 @@ def test_a_shopper_s_day(tmp_path, shop_bundle, within):
         events.append(
             {"event_id": "b", "user_id": "anna", "video_id": bought, "kind": "purchase", "value": 3}
         )
-        assert (await send("POST", "/v1/events", {"events": events})).json == {"new": 11, "repeated": 0}
+        assert (await send("POST", "/v1/events", {"events": events})).json == {
+            "new": 11,
+            "repeated": 0,
+            "unused": 0,
+            "refused": 0,
+        }
         assert bought not in ids(await send("POST", "/v1/recommend", ask))
         assert (await send("GET", "/v1/profiles/anna")).json["counts"]["event:purchase"] == 1
         near = await send("GET", f"/v1/videos/{bought}/similar?k=3")
@@ -142,7 +147,12 @@ def test_what_is_left_when_parts_are_killed(tmp_path, shop_bundle):
         reply = await send("POST", "/v1/events", event)
         assert (reply.status, reply.json["type"]) == (503, "urn:vrec:problem:store-away")
         graph.profiles.broken = None
-        assert (await send("POST", "/v1/events", event)).json == {"new": 1, "repeated": 0}
+        assert (await send("POST", "/v1/events", event)).json == {
+            "new": 1,
+            "repeated": 0,
+            "unused": 0,
+            "refused": 0,
+        }
 
     over(tmp_path, shop_bundle, scenario)
 

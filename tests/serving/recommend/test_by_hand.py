@@ -19,6 +19,7 @@ from tests.serving.catalog.small import (
 )
 from vrec.bundle.neighbors import VideoNeighbors
 from vrec.config.serve import CandidatesConfig, ServeConfig
+from vrec.core.schema import CREATORS
 from vrec.profiles.profile import InterestEvent, Profile
 from vrec.profiles.user import TASTE_AT, TASTE_WEIGHT
 from vrec.ranking.features.arrays import RankerPredictions
@@ -304,8 +305,9 @@ def test_items_hold_each_prediction_in_its_own_field():
 def fallback_of(**settings):
     popularity = Popularity.from_order(["b", "a"], [9, 9], 10)
     bundle = SimpleNamespace(
-        version="v1", content=content(), encoder=ENCODER, popular=("b", "a"), popularity=popularity
-    )
+        version="v1", content=content(), encoder=ENCODER, popular=("b", "a"), popularity=popularity,
+        creators=CREATORS.arrow().empty_table(), creator_model=None,
+    )  # fmt: skip
     return PopularFallback(bundle, ServeConfig.model_validate(settings))
 
 

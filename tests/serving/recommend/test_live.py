@@ -13,6 +13,7 @@ from vrec.config.serve import ServeConfig
 from vrec.profiles.profile import Profile
 from vrec.ranking.config import NeighborRankerConfig
 from vrec.ranking.neighbor_ranker import NeighborRanker
+from vrec.ranking.network_ranker import NetworkRanker
 from vrec.serving.messages import RequestFilters
 from vrec.serving.recommend.fallback import PopularFallback
 from vrec.serving.streams.states import StreamBook, StreamState
@@ -35,6 +36,13 @@ def untrained(bundle):
 def engine(request, bundle):
     kind = bundle if request.param == "network" else untrained(bundle)
     return engine_of(kind, ServeConfig.model_validate(PLAIN))
+
+
+def test_only_a_trained_ranker_predicts(engine, bundle):
+    items = engine.recommend(query_of(10), Profile("user", "u")).items
+    assert len({item.score for item in items}) > 1
+    is_trained = isinstance(engine._bundle.ranker, NetworkRanker)
+    assert {item.p_click > 0 for item in items} == {is_trained}
 
 
 def axis(number):

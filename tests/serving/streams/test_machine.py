@@ -35,8 +35,8 @@ class Node:
     def __init__(self, store):
         self.store = store
 
-    async def put_state(self, table, key, state, expected):
-        return self.store.put_state(table, key, state, expected=expected)
+    async def put_states(self, table, puts):
+        return self.store.put_states(table, puts)
 
     async def states(self, table, keys):
         return self.store.states(table, keys)
@@ -95,7 +95,8 @@ class Streams(RuleBasedStateMachine):
         follower = StreamFollower(node.states_after)
         follower._forget = lambda before: None
         config, now = StreamsConfig(expiry_s=expiry_s), lambda: round(self.now * 1e6)
-        return StreamOperations(Direct(node), follower, self.catalog, config, timeout_s=30, now=now)
+        more = {"timeout_s": 30, "now": now, "gather_s": 0}
+        return StreamOperations(Direct(node), follower, self.catalog, config, **more)
 
     def teardown(self):
         self.runner.close()
@@ -155,6 +156,23 @@ class Streams(RuleBasedStateMachine):
         model.expires = self.now + self.expiry[replica]
         model.viewers = model.viewers if viewers is None else viewers
         model.products = model.products if products is None else products
+
+    @rule(
+        replica=REPLICAS,
+        beats=st.dictionaries(NAMES, st.tuples(st.none() | st.integers(0, 9), st.none() | PRODUCTS)),
+    )
+    def beat_all(self, replica, beats):
+        found = self.call(replica, "beat_all", {name: StreamBeat(*beat) for name, beat in beats.items()})
+        assert list(found) == list(beats)
+        for name, (viewers, products) in beats.items():
+            model = self.model.get(name)
+            if model is None or not model.is_live(self.now):
+                assert isinstance(found[name], UnknownStream if model is None else StreamOver)
+                continue
+            model.expires = self.now + self.expiry[replica]
+            model.viewers = model.viewers if viewers is None else viewers
+            model.products = model.products if products is None else products
+            assert (found[name].viewers, found[name].product_ids) == (model.viewers, model.products)
 
     @rule(replica=REPLICAS, name=NAMES)
     def end(self, replica, name):

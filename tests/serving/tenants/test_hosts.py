@@ -55,7 +55,12 @@ def test_an_event_of_one_shop_is_none_of_another(tmp_path, shop_bundle, keys, wi
         assert bought not in ids(await service.send(A, "POST", "/v1/recommend", ASK))
         for other in (DEFAULT, B):
             assert (await service.send(other, "GET", "/v1/profiles/ann")).status == 404
-            assert (await service.send(other, "POST", "/v1/events", event)).json == {"new": 1, "repeated": 0}
+            assert (await service.send(other, "POST", "/v1/events", event)).json == {
+                "new": 1,
+                "repeated": 0,
+                "unused": 0,
+                "refused": 0,
+            }
         assert (await service.send(B, "DELETE", "/v1/profiles/ann")).json["erased"] == 1
         assert (await service.send(A, "GET", "/v1/profiles/ann")).json["counts"]["event:purchase"] == 1
 
@@ -98,12 +103,22 @@ def test_settings_change_and_data_stay(tmp_path, shop_bundle, keys):
         assert (await service.send(A, "POST", "/v1/recommend", ASK)).json["currency"] == "USD"
         await service.declare(shop_bundle.uri, {A: {"bundle": shop_bundle.uri, "currency": "EUR"}})
         assert (await service.send(A, "POST", "/v1/recommend", ASK)).json["currency"] == "EUR"
-        assert (await service.send(A, "POST", "/v1/events", event)).json == {"new": 0, "repeated": 1}
+        assert (await service.send(A, "POST", "/v1/events", event)).json == {
+            "new": 0,
+            "repeated": 1,
+            "unused": 0,
+            "refused": 0,
+        }
         assert (await service.send(DEFAULT, "POST", "/v1/recommend", ASK)).json["currency"] == "USD"
         await service.declare(shop_bundle.uri, {})
         assert (await service.send(A, "POST", "/v1/recommend", ASK)).status == 401
         await service.declare(shop_bundle.uri, {A: {"bundle": shop_bundle.uri}})
-        assert (await service.send(A, "POST", "/v1/events", event)).json == {"new": 0, "repeated": 1}
+        assert (await service.send(A, "POST", "/v1/events", event)).json == {
+            "new": 0,
+            "repeated": 1,
+            "unused": 0,
+            "refused": 0,
+        }
 
     run(tmp_path, shop_bundle.uri, scenario, {A: {"bundle": shop_bundle.uri}})
 

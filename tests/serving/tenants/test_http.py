@@ -55,6 +55,27 @@ def test_a_console_and_its_videos_are_those_of_the_key_that_signed_in(tmp_path, 
     run(tmp_path, shop_bundle.uri, scenario, both(shop_bundle))
 
 
+def test_the_console_says_why_a_key_of_a_shop_that_is_gone_opens_nothing(tmp_path, shop_bundle, keys):
+    async def scenario(service):
+        page = await service.send(None, "GET", "/console/sign-in")
+        cookie = page.headers["set-cookie"].partition(";")[0]
+        token = re.search(rb'name="token" value="([^"]+)"', page.body)[1].decode()
+        await service.declare(shop_bundle.uri, {B: {"bundle": shop_bundle.uri}})
+        form = f"token={token}&key={secret_of(A).replace(' ', '+')}&next=/console".encode()
+        kind = {"content-type": "application/x-www-form-urlencoded", "cookie": cookie}
+        reply = await acall(service.app, "POST", "/console/sign-in", form, kind)
+        for _ in range(2):
+            assert reply.status == 303
+            if "set-cookie" in reply.headers:
+                cookie = reply.headers["set-cookie"].partition(";")[0]
+            target = reply.headers["location"]
+            reply = await service.send(None, "GET", target, headers={"cookie": cookie})
+        assert reply.status == 200
+        assert b"the shop of the key is not in this service" in reply.body
+
+    run(tmp_path, shop_bundle.uri, scenario, both(shop_bundle))
+
+
 def test_a_file_is_that_of_the_tenant_in_its_address(tmp_path, shop_bundle, keys):
     roots = {name: tmp_path / (name or "main") for name in (DEFAULT, A)}
 

@@ -22,6 +22,7 @@ from vrec.media.decoders.hdr import HdrTransfer, hdr_transfer, to_sdr
 from vrec.media.decoders.orientation import frame_orientation
 from vrec.media.duplicates.fingerprint import THUMBNAIL_PX
 from vrec.media.frame_sampling import Indices
+from vrec.media.moments.watcher import MomentWatcher
 
 # In these codecs no frame needs a frame marked as a non-reference frame, so it can be skipped and the other
 # frames are bit-identical. (HEVC's mark holds within a sub-layer only.)
@@ -40,23 +41,40 @@ class PyAvDecoder:
     name: ClassVar[DecoderName] = "pyav"
 
     def read(
-        self, media: OpenVideo, indices: Indices, config: DecodeConfig, thumbnails: Indices
+        self,
+        media: OpenVideo,
+        indices: Indices,
+        config: DecodeConfig,
+        thumbnails: Indices,
+        watcher: MomentWatcher | None = None,
     ) -> DecodedFrames:
         """Return the frames at `indices`, upright, without those too damaged to decode.
+
+        Args:
+            media: Open video.
+            indices: Frames to return.
+            config: Size of the frames, and limits.
+            thumbnails: Frames to return small and gray.
+            watcher: Given the frames that it wants, in the same pass.
 
         Raises:
             NoFrames: No frame decodes.
         """
         convert = _FrameConverter(media, config)
         wanted, small = set(indices.tolist()), set(thumbnails.tolist())
+        open_indices = wanted | small | (watcher.wanted if watcher else frozenset())
         decoded: dict[int, npt.NDArray[np.uint8]] = {}
         shrunk: dict[int, npt.NDArray[np.uint8]] = {}
         swaps_sides = False
         for read_frames in (_by_seeking, _from_start):
             try:
-                for index, frame in read_frames(media, wanted | small, config):
+                for index, frame in read_frames(media, open_indices, config):
                     if index in wanted:
                         decoded[index] = convert(frame)
+                    if watcher and index in watcher.wanted:
+                        watcher.add(index, decoded[index] if index in decoded else convert(frame))
+                        # The readers leave out what is no longer there.
+                        open_indices &= wanted | small if watcher.expired else open_indices
                     if index in small:
                         shrunk[index] = convert.thumbnail(frame)
                     swaps_sides = frame_orientation(frame).swaps_sides
@@ -65,6 +83,8 @@ class PyAvDecoder:
                 shrunk.clear()
             if decoded:
                 break
+            if watcher:
+                watcher.reset()
         if not decoded:
             raise NoFrames("its video stream is there, but not one frame of it decodes")
         order, places = sorted(decoded), sorted(shrunk)
@@ -96,6 +116,8 @@ def _by_seeking(
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Yield the requested frames, seeking to the keyframe before each run of them.
 
+    What is removed from `indices` meanwhile is left out from the next run on.
+
     Raises:
         _UntrustedTimesError: The container has no presentation times, a seek missed its keyframe, or frames
             do not come out in the order of their times. What was yielded may be wrong.
@@ -107,8 +129,8 @@ def _by_seeking(
     runs: dict[int, set[int]] = defaultdict(set)
     for index in indices:
         runs[bisect_right(keyframes, index) - 1].add(index)
-    for run in sorted(runs):
-        index_of = {int(pts[i]): i for i in runs[run]}
+    for run in filter(lambda run: runs[run] & indices, sorted(runs)):
+        index_of = {int(pts[i]): i for i in runs[run] & indices}
         # The first frames may need a keyframe that an edit list hides.
         start_pts = int(pts[keyframes[run]]) if run >= 0 else None
         last_pts: int | None = None
@@ -173,18 +195,19 @@ def _from_start(
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Yield the requested frames by counting from the start of the reopened file.
 
-    Raw streams cannot seek by time, so the file is opened again.
+    Raw streams cannot seek by time, so the file is opened again. What is removed from `indices` meanwhile is
+    left out.
     """
-    wanted = set(indices)
+    yielded: set[int] = set()
     try:
         with reopen_container(media.source) as container:
             stream = next(s for s in container.streams.video if s.index == media.stream.index)
             _prepare(stream, config)
             for number, frame in _numbered_frames(container, stream):
-                if number in wanted:
+                if number in indices and number not in yielded:
+                    yielded.add(number)
                     yield number, frame
-                    wanted.discard(number)
-                if not wanted:
+                if len(yielded) >= len(indices) and indices <= yielded:
                     return
     except MemoryError:
         raise

@@ -108,6 +108,7 @@ class CompressionDataset:
         updates = {
             "decode": embed.decode.model_copy(update={"frame_px": frame_px}),
             "audio": embed.audio.model_copy(update={"enabled": False}),
+            "moments": None,
         }
         job = EmbedJob("", embed.model_copy(update={**updates, **changes}), "")
         clips: dict[str, Clip] = {}

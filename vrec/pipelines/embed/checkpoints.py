@@ -15,6 +15,8 @@ import pyarrow as pa
 from vrec.core.schema import FAILURES, MEDIA
 from vrec.core.tables import StorageFolder
 from vrec.core.types import MODALITIES, Modality
+from vrec.encoders.moments.encode import MOMENT_MODALITIES
+from vrec.encoders.moments.vectors import MomentVectors, quantize_rows
 
 PARTS = "_parts"
 """The subfolder of parts."""
@@ -25,20 +27,36 @@ REFS = pa.schema(
         pa.field("uri", pa.string(), nullable=False),
         pa.field("text", pa.string()),
         pa.field("text_hash", pa.string(), nullable=False),
+        pa.field("subtitles", pa.string()),
     ]
 )
-"""Input of a worker: one row per video to embed."""
+"""Input of a worker: one row per video to embed.
+
+`subtitles` is the URI of a file beside the video, where moments are wanted; `text_hash` covers its content.
+"""
 
 _FAILURE = ("stage", "message", "at")
+
+PART_MOMENT = pa.struct(
+    [
+        pa.field("start_s", pa.float32()),
+        pa.field("end_s", pa.float32()),
+        pa.field("text", pa.string()),
+        pa.field("scale", pa.float32()),
+        pa.field("vector", pa.binary()),
+    ]
+)
+"""Moment of a video in one modality; `vector` has a signed byte per dimension."""
 
 PART = pa.schema(
     [
         *MEDIA.arrow(),
         *(pa.field(name, FAILURES.arrow().field(name).type) for name in _FAILURE),
         *(pa.field(f"vector_{modality}", pa.list_(pa.float32())) for modality in MODALITIES),
+        *(pa.field(f"moments_{modality}", pa.list_(PART_MOMENT)) for modality in MOMENT_MODALITIES),
     ]
 )
-"""One row per video: MEDIA, the columns of FAILURES, and a vector (or null) for each modality."""
+"""One row per video: MEDIA, the columns of FAILURES, a vector (or null) per modality, and moments."""
 
 STATE = pa.schema(
     [
@@ -56,25 +74,44 @@ def part_name(recipe: str, video_ids: Iterable[str]) -> str:
 
 
 def build_part(
-    rows: Sequence[Mapping[str, Any]], vectors: Sequence[Mapping[Modality, np.ndarray | None]]
+    rows: Sequence[Mapping[str, Any]],
+    vectors: Sequence[Mapping[Modality, np.ndarray | None]],
+    moments: Sequence[Mapping[Modality, MomentVectors]] | None = None,
 ) -> pa.Table:
     """Build a PART table.
 
     Args:
         rows: one mapping from column to plain value per video.
         vectors: one mapping from modality to (dim,) float32 vector, or None, per video.
+        moments: one mapping from modality to moments per video; None where there are none at all.
     """
+    pieces = [{}] * len(rows) if moments is None else moments
     columns: dict[str, pa.Array] = {}
     for field in PART:
         if field.name.startswith("vector_"):
             columns[field.name] = _vector_column([v.get(_modality(field.name)) for v in vectors])
+        elif field.name.startswith("moments_"):
+            found = [_moment_rows(piece.get(_modality(field.name))) for piece in pieces]
+            columns[field.name] = pa.array(found, field.type)
         else:
             columns[field.name] = pa.array([row.get(field.name) for row in rows], field.type)
     return pa.Table.from_arrays(list(columns.values()), schema=PART)
 
 
 def _modality(column: str) -> Modality:
-    return next(m for m in MODALITIES if column == f"vector_{m}")
+    return next(m for m in MODALITIES if column.partition("_")[2] == m)
+
+
+def _moment_rows(moments: MomentVectors | None) -> list[dict[str, Any]] | None:
+    if moments is None:
+        return None
+    codes, scales = quantize_rows(moments.rows)
+    return [
+        {"start_s": start_s, "end_s": end_s, "text": text, "scale": scale, "vector": code.tobytes()}
+        for (start_s, end_s), text, scale, code in zip(
+            moments.spans.tolist(), moments.texts, scales.tolist(), codes, strict=True
+        )
+    ]
 
 
 def _vector_column(vectors: Sequence[np.ndarray | None]) -> pa.Array:

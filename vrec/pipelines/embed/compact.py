@@ -14,10 +14,13 @@ from vrec.core.schema import EMBEDDINGS, FAILURES, MEDIA, conform
 from vrec.core.tables import StorageFolder
 from vrec.core.types import MODALITIES, Modality
 from vrec.pipelines.embed.checkpoints import PARTS, remove_parts
+from vrec.pipelines.embed.moments import moment_rows
 from vrec.pipelines.embed.plan import EmbedPlan
 
 Files = dict[str, list[str]]
 """Files of the finished table, by table: media, failures, embeddings/frames, …"""
+_VECTOR_TABLES = ("embeddings/", "moments/")
+"""Prefixes of the tables with a file, or several, per modality."""
 _LISTING_ERRORS = pa.array([kind.__name__ for kind in (DuplicateVideoId, UnlistedVideo)])
 
 
@@ -34,6 +37,8 @@ class TableCompaction:
     """A file ends with the part with which it reaches this number of videos."""
     generation: int
     """Number of the run, which is part of its files' names."""
+    moment_encoders: Mapping[Modality, str] = field(default_factory=dict)
+    """Encoder names of moments."""
     files: Files = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
 
@@ -56,8 +61,9 @@ class TableCompaction:
 
     def _rewritten_rows(self, table: str, name: str, video_ids: pa.Array) -> pa.Table | None:
         """Return the rows that must replace a file, or None where the file can stay as it is."""
-        if table.startswith("embeddings/"):
-            stays = pc.is_in(self.folder.read_parquet(name, ["entity_id"])[0], value_set=video_ids)
+        if table.startswith(_VECTOR_TABLES):
+            key = "entity_id" if table.startswith("embeddings/") else "video_id"
+            stays = pc.is_in(self.folder.read_parquet(name, [key])[0], value_set=video_ids)
             return None if _all(stays) else self.folder.read_parquet(name).filter(stays)
         rows = self.folder.read_parquet(name)
         stays = pc.is_in(rows["video_id"], value_set=video_ids)
@@ -79,6 +85,10 @@ class TableCompaction:
                 table = embedding_rows(good, modality, self.encoders.get(modality, ""))
                 if table is not None:
                     self._write(f"embeddings/{modality}", table)
+            for modality, encoder in self.moment_encoders.items():
+                table = moment_rows(good, modality, encoder)
+                if table is not None:
+                    self._write(f"moments/{modality}", table)
 
     def add_failures(self, rows: pa.Table) -> None:
         """Write FAILURES rows, if there are any."""
@@ -95,7 +105,7 @@ class TableCompaction:
     def _write(self, table: str, rows: pa.Table) -> None:
         number = self._counts.get(table, 0)
         self._counts[table] = number + 1
-        stem = f"{table}-" if table.startswith("embeddings/") else f"{table}/part-"
+        stem = f"{table}-" if table.startswith(_VECTOR_TABLES) else f"{table}/part-"
         name = f"{stem}{self.generation:04d}-{number:05d}.parquet"
         self.folder.write_parquet(name, rows)
         self.files.setdefault(table, []).append(name)
@@ -158,7 +168,7 @@ def select_parts(folder: StorageFolder, chosen: Mapping[str, Sequence[str] | Non
 def remove_unlisted_files(folder: StorageFolder, files: Files) -> None:
     """Remove all parts, and every table file that is not among `files`."""
     listed = {name for names in files.values() for name in names}
-    for sub in ("embeddings", "media", "failures"):
+    for sub in ("embeddings", "moments", "media", "failures"):
         for file in folder.files(sub):
             if f"{sub}/{file}" not in listed and file.endswith(".parquet"):
                 folder.remove(f"{sub}/{file}")

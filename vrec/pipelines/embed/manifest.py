@@ -92,6 +92,7 @@ def describe_table(
     return {
         "counts": counts,
         "dims": _dims(folder, files),
+        "moments": _moments(folder, files),
         **_describe_media(media),
         "near_duplicates": groups,
     }
@@ -134,6 +135,15 @@ def _dims(folder: StorageFolder, files: Files) -> dict[str, int]:
             vector = folder.parquet_schema(names[0]).field("vector").type
             dims[table.partition("/")[2]] = vector.list_size
     return dims
+
+
+def _moments(folder: StorageFolder, files: Files) -> dict[str, int]:
+    """Return the number of moments of each modality that has any."""
+    tables = {table: names for table, names in files.items() if table.startswith("moments/")}
+    return {
+        table.partition("/")[2]: sum(folder.read_parquet(name, ["start_s"]).num_rows for name in names)
+        for table, names in tables.items()
+    }
 
 
 def _describe_media(media: pa.Table) -> dict[str, Any]:

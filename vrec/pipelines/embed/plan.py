@@ -29,9 +29,11 @@ from vrec.core.masking import mask_credentials
 from vrec.core.schema import FAILURES
 from vrec.core.types import Modality, UnlistedRow, VideoRef
 from vrec.encoders.config import EmbedConfig
+from vrec.encoders.moments.encode import moment_encoder_names
 from vrec.encoders.text import clip_text
 from vrec.media.catalog import VideoCatalog
 from vrec.media.decode import DECODING_VERSION
+from vrec.media.moments.sidecars import find_sidecar
 from vrec.media.source import content_hash
 from vrec.pipelines.cluster import ConnectCluster
 from vrec.pipelines.embed.checkpoints import REFS
@@ -42,6 +44,7 @@ _NOT_IN_RECIPE = {"timeout_s", "wall_timeout_s", "max_memory_mb", "threads"}
 _HASH_LOCALLY_S = 5.0
 """Seconds after which the rest of a catalog is hashed on the cluster."""
 _HASH_BATCH = 64
+_SIDECAR_THREADS = 16
 
 ContentHasher = Callable[[pa.Table], pa.Table]
 """Hashes the current content of REFS rows: a table of `video_id` and `now_hash`."""
@@ -65,8 +68,12 @@ class EmbedPlan:
     """Parts by name, each with the ids whose rows are used, or None for all."""
 
 
-def list_catalog(source: VideoCatalog[Any]) -> tuple[pa.Table, pa.Table]:
+def list_catalog(source: VideoCatalog[Any], *, subtitles: bool = False) -> tuple[pa.Table, pa.Table]:
     """List a catalog with each id once.
+
+    Args:
+        source: the catalog.
+        subtitles: whether to look for files of subtitles beside the videos.
 
     Returns:
         REFS, and FAILURES rows for entries that cannot be listed or whose id was taken.
@@ -74,7 +81,8 @@ def list_catalog(source: VideoCatalog[Any]) -> tuple[pa.Table, pa.Table]:
     Raises:
         SourceError: The catalog has no video, or none that can be listed.
     """
-    return deduplicate_refs(source.refs(), source.uri, source.failures)
+    refs, failures = deduplicate_refs(source.refs(), source.uri, source.failures)
+    return (with_sidecars(refs) if subtitles else refs), failures
 
 
 def deduplicate_refs(
@@ -111,6 +119,20 @@ def deduplicate_refs(
         raise SourceError(f"{uri}: no videos there", fix="give --videos a folder with video files in it")
     table = pa.Table.from_pylist(rows, schema=REFS)
     return table, pa.Table.from_pylist(failures, schema=FAILURES.arrow())
+
+
+def with_sidecars(refs: pa.Table) -> pa.Table:
+    """Return REFS with the files of subtitles beside the videos, whose content their `text_hash` covers."""
+    with ThreadPoolExecutor(_SIDECAR_THREADS) as pool:
+        found = list(pool.map(find_sidecar, refs["uri"].to_pylist()))
+    rows = [
+        row
+        if one is None
+        else row
+        | {"subtitles": one.uri, "text_hash": digest({"text": row["text_hash"], "subtitles": one.hash})}
+        for row, one in zip(refs.to_pylist(), found, strict=True)
+    ]
+    return pa.Table.from_pylist(rows, schema=REFS)
 
 
 def _ref_row(ref: VideoRef) -> dict[str, Any]:
@@ -226,4 +248,9 @@ def recipe_digest(config: EmbedConfig, encoders: Mapping[Modality, str]) -> str:
     if decode["decoder"] == "auto":
         decode["decoder"] = "pyav"
     media = config.media().model_dump(mode="json") | {"decode": decode}
-    return digest({"media": media, "decoding": DECODING_VERSION, "encoders": dict(encoders)})
+    recipe: dict[str, Any] = {"media": media, "decoding": DECODING_VERSION, "encoders": dict(encoders)}
+    if config.moments is not None:
+        media["moments"].pop("timeout_s")
+        names = moment_encoder_names(config.moments, encoders)
+        recipe["moments"] = {"encoders": dict(names), "kb": config.moments.kb_per_minute}
+    return digest(recipe)

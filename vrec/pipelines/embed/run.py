@@ -18,8 +18,10 @@ from ray.data.read_api import from_blocks
 
 from vrec.core.masking import mask_credentials, mask_values
 from vrec.core.tables import MANIFEST, TABLE_FORMAT, read_manifest
+from vrec.core.types import Modality
 from vrec.encoders.build import encoder_names
 from vrec.encoders.config import EmbedConfig
+from vrec.encoders.moments.encode import moment_encoder_names
 from vrec.media.catalog import open_source
 from vrec.pipelines.cluster import ClusterResources, ConnectCluster, connect_cluster, unwrap_ray_errors
 from vrec.pipelines.embed.checkpoints import PARTS, previous_state
@@ -66,7 +68,7 @@ def embed(
         timer = PhaseTimer()
 
         # List the catalog.
-        refs, duplicates = list_catalog(source)
+        refs, duplicates = list_catalog(source, subtitles=config.wants_subtitles)
         encoders = encoder_names(config.encoders)
         job = EmbedJob(folder.uri, config, recipe_digest(config, encoders))
         previous = read_manifest(folder.uri)
@@ -86,6 +88,7 @@ def embed(
         generation = (previous["generation"] if previous else 0) + 1
         uris = refs.select(["video_id", "uri"])
         compaction = TableCompaction(folder, uris, encoders, config.rows_per_file, generation)
+        compaction.moment_encoders = moment_encoder_names(config.moments, encoders)
         files = compaction.run(plan, previous["files"] if previous else {})
         contents = describe_table(folder, files, plan, totals, near=config.near_duplicates)
         timer.lap("compact_s")
@@ -97,9 +100,7 @@ def embed(
             "generation": generation,
             "videos": mask_credentials(source.uri),
             "ignored": source.ignored,
-            "encoders": encoders,
-            "recipe": job.recipe,
-            "config": mask_values(config.model_dump(mode="json")),
+            **_describe_job(job, encoders),
             **contents,
             **timings(timer, totals),
             **describe_run(connect() if totals.videos else None),
@@ -108,6 +109,16 @@ def embed(
         folder.write_json(MANIFEST, manifest)
         remove_unlisted_files(folder, files)
     return manifest
+
+
+def _describe_job(job: EmbedJob, encoders: Mapping[Modality, str]) -> dict[str, Any]:
+    """Return the encoders, the recipe and the settings of a run, for its manifest."""
+    return {
+        "encoders": dict(encoders),
+        "moment_encoders": moment_encoder_names(job.config.moments, encoders),
+        "recipe": job.recipe,
+        "config": mask_values(job.config.model_dump(mode="json")),
+    }
 
 
 def embed_pending(

@@ -3,13 +3,11 @@
 import contextlib
 import functools
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,35 +19,30 @@ from vrec.core.errors import (
     VideoError,
     as_video_error,
     guard,
-    printable,
 )
 from vrec.core.masking import mask_credentials
 from vrec.core.tables import StorageFolder
-from vrec.core.types import Clip, Modality, VideoRef
-from vrec.encoders.build import OptionalVectors, build_encoders
+from vrec.core.types import Clip, VideoRef
+from vrec.encoders.build import EncoderSet, build_encoders
 from vrec.encoders.config import EmbedConfig
+from vrec.encoders.moments.encode import MomentEncoder
 from vrec.media.decode import DecodedVideo
 from vrec.media.decode_process import DecodeProcess, DecodeStartError
+from vrec.media.moments import subtitles
 from vrec.media.source import LocalVideo, local_copy
 from vrec.pipelines.embed.checkpoints import PART, build_part, part_name
-
-SUMMARY = pa.schema(
-    [
-        pa.field("part", pa.string()),
-        pa.field("videos", pa.int64()),
-        pa.field("failed", pa.int64()),
-        *(pa.field(n, pa.float64()) for n in ("read_s", "decode_s", "encode_s", "write_s", "video_s")),
-        *(pa.field(n, pa.float64()) for n in ("began_at", "ended_at")),
-        pa.field("worker", pa.string()),
-    ]
+from vrec.pipelines.embed.moments import moments_columns, pack_moments, unpack_moments
+from vrec.pipelines.embed.outcomes import (
+    ClipEncoders,
+    Vectors,
+    VideoOutcome,
+    encode_moments,
+    encode_outcomes,
+    record_failure,
+    summarize,
 )
-"""Output of a worker: one row per finished part.
 
-`began_at` and `ended_at` are seconds of Unix time, `video_s` is playing time, and the other `_s` are seconds
-of work.
-"""
-
-PART_METADATA = [name for name in PART.names if not name.startswith("vector_")]
+PART_METADATA = [name for name in PART.names if not name.startswith(("vector_", "moments_"))]
 """Columns of PART without the vectors."""
 
 DECODED = pa.schema(
@@ -59,25 +52,16 @@ DECODED = pa.schema(
         pa.field("text", pa.string()),
         pa.field("pixels", pa.large_binary()),
         pa.field("wave", pa.large_binary()),
+        *moments_columns(),
     ]
 )
 """Rows between the stages of the split layout: a video's metadata, uint8 frames and float32 sound as bytes.
 
-`pixels` has the shape (T, S, S, 3), `wave` (samples,).
+`pixels` has the shape (T, S, S, 3), `wave` (samples,); the last columns are those of `moments_columns`.
 """
 
 _REF_COLUMNS = ("video_id", "uri", "text_hash", "recipe", "content_hash")
 _NOTHING_DECODED: dict[str, Any] = {"frames": 0, "has_audio": False, "decode_s": 0.0, "encode_s": 0.0}
-
-Vectors = dict[Modality, np.ndarray | None]
-
-
-class ClipEncoders(Protocol):
-    """Encoders of one or several modalities, such as an `EncoderSet`."""
-
-    def encode(self, clips: Sequence[Clip]) -> dict[Modality, OptionalVectors]:
-        """Return (dim,) float32 vectors by modality, one entry per clip in order, None where it is absent."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +78,11 @@ class EmbedJob:
         """Load the encoders on a device, `cpu` or `cuda`."""
         return build_encoders(self.config.encoders, device=device)
 
-
-@dataclass(slots=True)
-class VideoOutcome:
-    """State of one video on its way through a worker."""
-
-    row: dict[str, Any]
-    """Columns of PART so far, with the error of a failed video."""
-    clip: Clip | None = None
-    """None for a failed video, and once it is encoded."""
-    read_s: float = 0.0
+    def moment_encoder(self, encoders: ClipEncoders, device: str) -> MomentEncoder | None:
+        """Load the encoder of moments beside those of videos; None where no moments are wanted."""
+        if self.config.moments is None or not isinstance(encoders, EncoderSet):
+            return None
+        return MomentEncoder(encoders, self.config.moments, device)
 
 
 class FusedEmbedder:
@@ -117,6 +96,7 @@ class FusedEmbedder:
         with ThreadPoolExecutor(1) as pool:
             started = pool.submit(self._decoder.start)
             self._encoders = job.encoders("cpu")
+            self._moments = job.moment_encoder(self._encoders, "cpu")
             warm_up(self._encoders, job.config)
             started.result()
 
@@ -127,6 +107,7 @@ class FusedEmbedder:
             outcomes, vectors = [], []
             for outcome in decode_refs(batch, self._decoder, self._job):
                 vectors.extend(encode_outcomes([outcome], self._encoders))
+                encode_moments(outcome, self._moments)
                 # The picture is not needed any more, and a batch of long clips' sound is large.
                 outcome.clip = None
                 outcomes.append(outcome)
@@ -154,25 +135,32 @@ class EncodeStage:
         self._job = job
         device = "cuda" if os.environ.get("CUDA_VISIBLE_DEVICES") else "cpu"
         self._encoders = job.encoders(device)
+        self._moments = job.moment_encoder(self._encoders, device)
         warm_up(self._encoders, job.config)
         self._folder = StorageFolder(job.out)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Encode and checkpoint a batch of DECODED rows; return one SUMMARY row."""
         outcomes = [self._outcome(row) for row in batch.to_pylist()]
+
+        def run() -> tuple[list[VideoOutcome], list[Vectors]]:
+            vectors = encode_outcomes(outcomes, self._encoders)
+            for outcome in outcomes:
+                encode_moments(outcome, self._moments)
+            return outcomes, vectors
+
         ids = [o.row["video_id"] for o in outcomes]
-        return commit_part(
-            ids, self._job.recipe, self._folder, lambda: (outcomes, encode_outcomes(outcomes, self._encoders))
-        )
+        return commit_part(ids, self._job.recipe, self._folder, run)
 
     def _outcome(self, decoded: dict[str, Any]) -> VideoOutcome:
         outcome = VideoOutcome({name: decoded[name] for name in PART_METADATA}, read_s=decoded["read_s"])
         if decoded["pixels"] is not None:
             clip = guard(EncodeFailed, functools.partial(self._clip, decoded))
             if isinstance(clip, VideoError):
-                _record_failure(outcome.row, clip)
+                record_failure(outcome.row, clip)
             else:
                 outcome.clip = clip
+                outcome.decoded_moments = unpack_moments(decoded, self._job.config.decode.frame_px)
         return outcome
 
     def _clip(self, decoded: dict[str, Any]) -> Clip:
@@ -197,7 +185,7 @@ def _decoded_row(outcome: VideoOutcome) -> dict[str, Any]:
         row["text"] = clip.text
         row["pixels"] = None if clip.frames is None else clip.frames.tobytes()
         row["wave"] = None if clip.audio is None else clip.audio.tobytes()
-    return row
+    return row | pack_moments(outcome.decoded_moments)
 
 
 def _each_that_fits(
@@ -214,8 +202,8 @@ def _each_that_fits(
     (outcome,) = outcomes
     outcome.row = {name: value for name, value in outcome.row.items() if name in _REF_COLUMNS}
     outcome.row |= _NOTHING_DECODED
-    outcome.clip = None
-    _record_failure(outcome.row, whole)
+    outcome.clip, outcome.decoded_moments, outcome.moments = None, None, {}
+    record_failure(outcome.row, whole)
     return build(outcomes)
 
 
@@ -234,9 +222,9 @@ def decode_refs(batch: pa.Table, decoder: DecodeProcess, job: EmbedJob) -> Itera
     refs = batch.to_pylist()
     with contextlib.ExitStack() as copies, ThreadPoolExecutor(4) as pool:
         fetched = list(pool.map(lambda r: _fetch(r, job, copies), refs))
-        paths = [video.path for video, _ in fetched if isinstance(video, LocalVideo)]
-        decoded = _decode_each(decoder, paths)
-        for ref, (video, read_s) in zip(refs, fetched, strict=True):
+        usable = [(video.path, beside) for video, _, beside in fetched if isinstance(video, LocalVideo)]
+        decoded = _decode_each(decoder, usable)
+        for ref, (video, read_s, _) in zip(refs, fetched, strict=True):
             row = {"video_id": ref["video_id"], "uri": mask_credentials(ref["uri"])}
             row |= {"text_hash": ref["text_hash"], "recipe": job.recipe}
             outcome = VideoOutcome(row | _NOTHING_DECODED, read_s=read_s)
@@ -252,22 +240,35 @@ def decode_refs(batch: pa.Table, decoder: DecodeProcess, job: EmbedJob) -> Itera
 
 def _fetch(
     ref: dict[str, Any], job: EmbedJob, copies: contextlib.ExitStack
-) -> tuple[LocalVideo | VideoError, float]:
+) -> tuple[LocalVideo | VideoError, float, str | None]:
+    """Return a local copy of a video, the seconds that it took, and the path of its subtitles."""
     start = time.perf_counter()
 
     def copy() -> LocalVideo:
         video = VideoRef(ref["video_id"], ref["uri"])
         return copies.enter_context(local_copy(video, job.config.decode.max_bytes))
 
-    return guard(ReadFailed, copy), time.perf_counter() - start
+    video, beside = guard(ReadFailed, copy), None
+    if ref["subtitles"] and isinstance(video, LocalVideo):
+        # Without them it has no words, and everything else.
+        with contextlib.suppress(VideoError):
+            sidecar = local_copy(VideoRef(ref["video_id"], ref["subtitles"]), subtitles.MAX_BYTES)
+            beside = copies.enter_context(sidecar).path
+    return video, time.perf_counter() - start, beside
 
 
-def _decode_each(decoder: DecodeProcess, paths: Sequence[str]) -> Iterator[DecodedVideo | VideoError]:
-    """Yield one result per path; what decoding one of them raises is the result of that one."""
+def _decode_each(
+    decoder: DecodeProcess, videos: Sequence[tuple[str, str | None]]
+) -> Iterator[DecodedVideo | VideoError]:
+    """Yield one result per path and its subtitles; what decoding one raises is the result of that one."""
     done = 0
-    while done < len(paths):
+    while done < len(videos):
         try:
-            for result in decoder.decode_many(paths[done:]):
+            paths, besides = zip(*videos[done:], strict=True)
+            results = (
+                decoder.decode_many(paths, subtitles=besides) if any(besides) else decoder.decode_many(paths)
+            )
+            for result in results:
                 done += 1
                 yield result
         except DecodeStartError:
@@ -284,9 +285,10 @@ def _add_decoded(outcome: VideoOutcome, text: str | None, result: DecodedVideo |
         if not isinstance(described, VideoError):
             outcome.row |= described
             outcome.clip = Clip(outcome.row["video_id"], result.frames, result.audio, text)
+            outcome.decoded_moments = result.moments
             return
         result = described
-    _record_failure(outcome.row, result)
+    record_failure(outcome.row, result)
 
 
 def _describe(decoded: DecodedVideo) -> dict[str, Any]:
@@ -302,44 +304,6 @@ def _describe(decoded: DecodedVideo) -> dict[str, Any]:
         "note": decoded.note,
         "decode_s": decoded.decode_s,
     }
-
-
-def _record_failure(row: dict[str, Any], error: VideoError) -> None:
-    row |= {
-        "error": type(error).__name__,
-        "stage": error.stage,
-        "message": printable(str(error)),
-        "at": datetime.now(UTC),
-    }
-
-
-def encode_outcomes(outcomes: Sequence[VideoOutcome], encoders: ClipEncoders) -> list[Vectors]:
-    """Return the vectors by modality of each outcome, {} for a failed one.
-
-    Where a batch cannot be encoded its clips are encoded one by one, so that only the bad ones fail.
-    """
-    decoded = [o for o in outcomes if o.clip is not None]
-    start = time.perf_counter()
-    try:
-        vectors = _encode([o.clip for o in decoded if o.clip], encoders)
-    except Exception as error:
-        if len(decoded) > 1:
-            return [v for o in outcomes for v in encode_outcomes([o], encoders)]
-        for outcome in decoded:
-            _record_failure(outcome.row, as_video_error(error, EncodeFailed))
-        return [{} for _ in outcomes]
-    seconds = (time.perf_counter() - start) / max(len(decoded), 1)
-    for outcome in decoded:
-        outcome.row["encode_s"] = seconds
-    remaining = iter(vectors)
-    return [{} if o.clip is None else next(remaining) for o in outcomes]
-
-
-def _encode(clips: Sequence[Clip], encoders: ClipEncoders) -> list[Vectors]:
-    if not clips:
-        return []
-    by_modality = encoders.encode(clips)
-    return [{m: vectors[i] for m, vectors in by_modality.items()} for i in range(len(clips))]
 
 
 def commit_part(
@@ -361,37 +325,19 @@ def commit_part(
     began_at, name = time.time(), part_name(recipe, video_ids)
     if folder.exists(name):
         rows = folder.read_arrow(name).select(PART_METADATA).to_pylist()
-        return _summary(name, rows, began_at=began_at, read_s=0.0, write_s=0.0)
+        return summarize(name, rows, began_at=began_at, read_s=0.0, write_s=0.0)
     outcomes, vectors = run()
     by_id = {o.row["video_id"]: v for o, v in zip(outcomes, vectors, strict=True)}
 
     def build(some: Sequence[VideoOutcome]) -> pa.Table:
         failed = [o.row.get("error") is not None for o in some]
         found = [{} if bad else by_id[o.row["video_id"]] for o, bad in zip(some, failed, strict=True)]
-        return build_part([o.row for o in some], found)
+        return build_part(
+            [o.row for o in some], found, [{} if o.row.get("error") else o.moments for o in some]
+        )
 
     part = _each_that_fits(outcomes, build, EncodeFailed)
     rows, read_s = [o.row for o in outcomes], sum(o.read_s for o in outcomes)
     start = time.perf_counter()
     folder.write_arrow(name, part)
-    return _summary(name, rows, began_at=began_at, read_s=read_s, write_s=time.perf_counter() - start)
-
-
-def _summary(
-    name: str, rows: Sequence[dict[str, Any]], *, began_at: float, read_s: float, write_s: float
-) -> pa.Table:
-    good = [r for r in rows if r.get("error") is None]
-    row = {
-        "part": name,
-        "videos": len(rows),
-        "failed": len(rows) - len(good),
-        "read_s": read_s,
-        "decode_s": sum(r["decode_s"] or 0.0 for r in rows),
-        "encode_s": sum(r["encode_s"] or 0.0 for r in rows),
-        "write_s": write_s,
-        "video_s": sum(r.get("duration_s") or 0.0 for r in good),
-        "began_at": began_at,
-        "ended_at": time.time(),
-        "worker": f"{socket.gethostname()}:{os.getpid()}",
-    }
-    return pa.Table.from_pylist([row], schema=SUMMARY)
+    return summarize(name, rows, began_at=began_at, read_s=read_s, write_s=time.perf_counter() - start)

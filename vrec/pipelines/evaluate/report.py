@@ -93,6 +93,8 @@ def _dataset_summary(outcome: ComparisonOutcome, config: EvaluateConfig, name: s
         notes["test users"] = f"drawn at random where there are more than {config.most_users:,}"
     if outcome.inputs.duplicates:
         notes["duplicates"] = f"{outcome.inputs.duplicates:,} events were there twice and count once"
+    if outcome.inputs.consent is not None:
+        notes["consent"] = str(outcome.inputs.consent)
     for model, why in outcome.left_out.items():
         notes[f"{model} left out"] = why
     cut = outcome.split.cutoff

@@ -42,6 +42,7 @@ from vrec.pipelines.evaluate.local import (
 from vrec.pipelines.evaluate.report import ComparisonOutcome, ModelRun, build_report
 from vrec.pipelines.evaluate.validation import train_test_split, validation_split
 from vrec.pipelines.fit.local import fits_here
+from vrec.pipelines.gates import GateOptions
 from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
 from vrec.retrieval.config import COMBINED_KINDS, RetrievalConfig, check_kind
 from vrec.retrieval.fit_report import report_lines
@@ -62,7 +63,9 @@ def evaluate(
         ConfigError, FitError, OutputError, ClusterError: the job cannot run.
     """
     StorageFolder(out).check_writable()
-    data = read_inputs(inputs, settings.events, settings.fit.modality)
+    # Nothing is promoted by an evaluation: faults are warned of.
+    gates = GateOptions(policy="warn")
+    data = read_inputs(inputs, settings.events, settings.fit.modality, gates)
     outcome = run_comparison(data, settings, like_paper=like_paper, address=address)
     report = build_report(outcome, settings.evaluate)
     write_comparison(report, out)

@@ -112,7 +112,7 @@ def feature_job(folder: StorageFolder, settings: Settings) -> FeatureJob:
     """
     encoders = settings.embed.encoders
     encoders = encoders.model_copy(update={"frames": encoders.cnn, "fusion": None})
-    config = settings.embed.model_copy(update={"encoders": encoders})
+    config = settings.embed.model_copy(update={"encoders": encoders, "moments": None})
     features = settings.train.encoder.features
     recipe = recipe_digest(config, encoder_names(encoders))
     key = {"embed": recipe, "features": features.model_dump(mode="json"), "version": VERSION}

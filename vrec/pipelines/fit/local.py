@@ -40,10 +40,12 @@ def fit_model(
     map_blocks: BlockMapper = map_in_threads,
     *,
     trials: str | None = None,
+    shopper_weights: pa.Table | None = None,
 ) -> tuple[MatrixRecommender, float]:
     """Return a fitted recommender and the seconds that the fit took; see `build_recommender`."""
     begun = time.perf_counter()
-    model = build_recommender(kind, config, map_blocks, trials=trials).fit(interactions, content)
+    model = build_recommender(kind, config, map_blocks, trials=trials)
+    model.fit(interactions, content, shopper_weights=shopper_weights)
     return model, time.perf_counter() - begun
 
 

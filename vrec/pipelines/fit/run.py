@@ -17,6 +17,7 @@ from vrec.core.types import CatalogContent
 from vrec.core.uris import absolute_uri, is_uri, join_uri
 from vrec.events.hiding import last_hides
 from vrec.events.interactions import DAY_US, aggregate_interactions
+from vrec.pipelines.fit.defence import defend_inputs, hide_left_out
 from vrec.pipelines.fit.local import (
     MAX_EXAMPLES,
     RECOMMENDED,
@@ -25,7 +26,8 @@ from vrec.pipelines.fit.local import (
     fits_here,
     write_shard,
 )
-from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
+from vrec.pipelines.gates import GateOptions
+from vrec.pipelines.inputs import InputData, InputPaths, inputs_report, read_inputs
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.batch import BatchRecommender, newest_at, popular_fallback
 from vrec.retrieval.config import check_kind
@@ -49,12 +51,13 @@ def fit(
 
     Raises:
         EventsError, SchemaError, SourceError, FitError: the input cannot be used.
+        GateError: the data gates found faults, and stop.
         OutputError: the folder cannot be written.
         ClusterError: Ray cannot be reached.
     """
     check_kind(model)
     StorageFolder(out).check_writable()
-    data = read_inputs(inputs, settings.events, settings.fit.modality)
+    data = read_inputs(inputs, settings.events, settings.fit.modality, GateOptions(out))
     return fit_inputs(data, out, settings, model=model, address=address)
 
 
@@ -64,20 +67,32 @@ def fit_inputs(
     """Fit like `fit`, on inputs that have been read."""
     out = absolute_uri(out)
     _log.info("fitting %s on %s events", model, f"{inputs.events.num_rows:,}")
-    interactions = aggregate_interactions(inputs.interactions, settings.events.interest)
-    if fits_here(interactions.num_rows, settings.fit, address):
+    aggregated = aggregate_interactions(inputs.interactions, settings.events.interest)
+    defended = defend_inputs(aggregated, settings.robustness.defence)
+    interactions = defended.interactions
+    if defended.weights is not None or fits_here(interactions.num_rows, settings.fit, address):
         fitted, fit_s = fit_model(
-            model, settings.retrieval, interactions, inputs.content, trials=join_uri(out, TRIALS)
+            model,
+            settings.retrieval,
+            interactions,
+            inputs.content,
+            trials=join_uri(out, TRIALS),
+            shopper_weights=defended.weights,
         )
     else:
         # A local path is no place for a task on another machine.
         trials = join_uri(out, TRIALS) if address is None or is_uri(out) else None
         fitted, fit_s = _fit_on_cluster(model, interactions, inputs.content, settings, address, trials=trials)
-    fitted.hides = last_hides(inputs.events)
+    fitted.hides = hide_left_out(last_hides(inputs.events), defended)
+    if defended.report:
+        fitted.report |= {"defence": defended.report}
+    fitted.report |= inputs_report(inputs)
     for line in report_lines(fitted.report):
         _log.info("%s", line)
     begun = time.perf_counter()
     fitted.save(out)
+    if inputs.gates is not None:
+        inputs.gates.save(out)
     StorageFolder(out).remove_folder(TRIALS)
     save_s = time.perf_counter() - begun
     return {
@@ -86,6 +101,7 @@ def fit_inputs(
         "events": inputs.events.num_rows,
         "duplicates": inputs.duplicates,
         "future": inputs.future_events,
+        **inputs_report(inputs),
         **fitted.sizes,
         "fit_s": round(fit_s, 3),
         "save_s": round(save_s, 3),
@@ -146,6 +162,10 @@ def open_batch(uri: str, settings: Settings, options: RecommendOptions) -> Batch
     """
     model = load_recommender(uri)
     fallback = popular_fallback(model, settings.retrieval.popular) if options.fallback else None
+    if model.released_counts is not None and options.events is None:
+        raise ModelError(
+            f"{uri}: a private model holds no histories", fix="give --events with those of the shoppers"
+        )
     batch = BatchRecommender(model, fallback=fallback, allow_seen=options.allow_seen, hides=model.hides)
     if options.events is None:
         return batch

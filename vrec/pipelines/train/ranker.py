@@ -26,13 +26,21 @@ from vrec.evaluation.ranking.run import (
     evaluate_ranker,
 )
 from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
-from vrec.pipelines.inputs import InputData, InputPaths, input_fingerprint, read_inputs
+from vrec.pipelines.gates import GateOptions
+from vrec.pipelines.inputs import (
+    InputData,
+    InputPaths,
+    input_fingerprint,
+    inputs_report,
+    log_end,
+    read_inputs,
+)
 from vrec.pipelines.train.data_parallel import CHECKPOINTS, TrainingResult, TrainingTask, train_network
 from vrec.pipelines.train.impressions import ImpressionDataset, build_examples, choose_heads
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
 from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.network_ranker import NetworkRanker, build_untrained
-from vrec.ranking.registry import TEST_REPORT
+from vrec.ranking.registry import LOG_END, TEST_REPORT
 from vrec.ranking.training import RankerTrainer, heads_without_validation
 from vrec.training.epochs import TrainingWorker
 from vrec.training.workers import WORKER_FIELDS, WorkersConfig
@@ -87,8 +95,11 @@ def train_ranker(
         ClusterError: Ray cannot be reached, or workers were lost more often than `failures` allows.
     """
     StorageFolder(out).check_writable()
-    data = read_inputs(inputs, settings.events, settings.fit.modality)
-    return train_on_inputs(data, out, settings.train.ranker, address=address)
+    data = read_inputs(inputs, settings.events, settings.fit.modality, GateOptions(out))
+    done = train_on_inputs(data, out, settings.train.ranker, address=address)
+    if data.gates is not None:
+        data.gates.save(out)
+    return done
 
 
 def train_on_inputs(
@@ -103,9 +114,8 @@ def train_on_inputs(
 
     `train` is `train_network` or `train_in_process`.
     """
-    out = absolute_uri(out)
+    out, begun = absolute_uri(out), time.perf_counter()
     folder, content = StorageFolder(out), inputs.content or CatalogContent()
-    begun = time.perf_counter()
     config, left_out = choose_heads(inputs.events, content, config)
     for head, reason in left_out.items():
         _log.info("the head %s is left out: %s", head, reason)
@@ -147,12 +157,13 @@ def train_on_inputs(
     ranker.metrics = tested.ranker.overall.metrics
     ranker.save(out)
     report = {**asdict(tested), "against_rates": asdict(compared), "unjudged": unjudged}
-    folder.write_json(TEST_REPORT, report)
+    folder.write_json(TEST_REPORT, report | inputs_report(inputs) | {LOG_END: log_end(inputs.events)})
     if train is train_network:
         folder.remove_folder(CHECKPOINTS)
     seconds = {"replay_s": round(replayed - begun, 3), "train_s": round(ended - replayed, 3)}
     summary = _summary(ranker, examples=examples, trained=trained, tested=tested, compared=compared)
-    return {"out": out, **summary, "heads_left_out": left_out, "unjudged": unjudged, **seconds}
+    summary |= {"heads_left_out": left_out, "unjudged": unjudged, **inputs_report(inputs)}
+    return {"out": out, **summary, **seconds}
 
 
 def _summary(

@@ -36,6 +36,9 @@ class RankingRequest:
     """(C, len(VIDEO_COUNT_KEYS)) counts of the candidates before the moment, see `profile_counts`."""
     positions: npt.NDArray[np.int16] | None = None
     """(C,) slots from 0 in which they were shown, −1 where unknown; None when scoring."""
+    rows: Indices | None = None
+    """(C,) rows of the candidates in the catalog of the builder that is asked, for callers that have them;
+    None to look them up by id."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

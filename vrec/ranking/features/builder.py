@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -89,8 +90,7 @@ class FeatureBuilder:
         """Build the numbers before scaling, from which `fit_space` fits the scales; errors as in `build`."""
         counts = [len(r.video_ids) for r in requests]
         request = np.repeat(np.arange(len(requests), dtype=np.int32), counts)
-        row_of = self.catalog.rows.get
-        video = np.array([row_of(v, 0) for r in requests for v in r.video_ids], np.int32)
+        video = np.concatenate([np.zeros(0, np.int32), *map(self._rows, requests)])
         moments = np.array([r.context.at for r in requests], np.int64)
         liked = [liked_history(r) for r in requests]
         rows, ats, weights, lengths = self._entries(liked)
@@ -117,6 +117,13 @@ class FeatureBuilder:
         }
         return RawFeatures(request, video, blocks, rows, lengths)
 
+    def _rows(self, request: RankingRequest) -> Indices:
+        """Return the (C,) catalog rows of a request's candidates."""
+        if request.rows is not None:
+            return request.rows
+        ids = request.video_ids
+        return np.fromiter(map(self.catalog.rows.get, ids, repeat(0)), np.int32, len(ids))
+
     def _entries(
         self, liked: Sequence[LikedHistory]
     ) -> tuple[Indices, npt.NDArray[np.int64], Doubles, list[int]]:
@@ -132,6 +139,8 @@ class FeatureBuilder:
         return rows, ats, weights, [len(entries) for entries in newest]
 
     def _positions(self, requests: Sequence[RankingRequest]) -> Indices:
+        if all(request.positions is None for request in requests):
+            return np.zeros(sum(len(request.video_ids) for request in requests), np.int32)
         slots_by_request = [np.zeros(0, np.int64)]
         for request in requests:
             slots = request.positions
@@ -147,13 +156,13 @@ class FeatureBuilder:
         return np.clip(np.concatenate(slots_by_request) + 1, 0, self.space.config.positions).astype(np.int32)
 
     def _context(self, requests: Sequence[RankingRequest]) -> Indices:
-        at = np.array([r.context.at for r in requests], np.int64)
-        surfaces = [self.space.surfaces.get(r.context.surface, 0) for r in requests]
-        hours = at // HOUR_US
-        # 1 January 1970 was a Thursday, three days after a Monday.
-        days = hours // HOURS + 3
-        indices = np.stack([np.array(surfaces, np.int64), hours % HOURS + 1, days % WEEKDAYS + 1], axis=1)
-        return indices.astype(np.int32)
+        surfaces, indices = self.space.surfaces, np.zeros((len(requests), 3), np.int32)
+        for row, request in enumerate(requests):
+            hours = request.context.at // HOUR_US
+            # 1 January 1970 was a Thursday, three days after a Monday.
+            weekday = (hours // HOURS + 3) % WEEKDAYS
+            indices[row] = surfaces.get(request.context.surface, 0), hours % HOURS + 1, weekday + 1
+        return indices
 
 
 def run_edges(counts: Sequence[int]) -> list[int]:

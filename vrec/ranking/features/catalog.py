@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -12,12 +13,14 @@ from vrec.core.compute import pc
 from vrec.core.errors import RankError
 from vrec.core.schema import EMBEDDINGS, VIDEOS, conform
 from vrec.core.types import CatalogContent
-from vrec.ranking.features.arrays import CatalogFeatureArrays, Floats
+from vrec.ranking.features.arrays import CatalogFeatureArrays, Floats, Indices
 from vrec.ranking.features.space import BLOCKS, FIELDS, FeatureSpace
 from vrec.ranking.features.video_counts import Doubles
 
 NEVER = np.iinfo(np.int64).min
 """Value of `published` where the date is unknown."""
+INTEREST_FIELDS = ("category", "creator_id")
+"""Fields in which users have interests."""
 ROUNDING_GRID = 2.0**20
 """Vectors are rounded to multiples of 1 / ROUNDING_GRID. Products of two such numbers and their sums are
 exact in float64, so that a cosine has the same bits in any batch, library and machine (the error is 5e-7)."""
@@ -33,10 +36,11 @@ class CatalogFeatures:
     """Row by video_id."""
     published: npt.NDArray[np.int64]
     """(M,) µs since 1970, or NEVER."""
-    creators: Sequence[str | None]
-    """(M,) key of the creator in the counts of users, such as "creator:ann"."""
-    categories: Sequence[str | None]
-    """(M,) key of the category in the counts of users, None without a category."""
+    keys: dict[str, int]
+    """Number of each key of a creator or category in the counts of users, such as "creator:ann", from 1.
+    Catalogs that are made of one another share it: it only grows."""
+    interests: Indices
+    """(2, M) number of the keys of the category and of the creator, 0 without one."""
 
     @classmethod
     def from_content(cls, content: CatalogContent, space: FeatureSpace) -> Self:
@@ -61,8 +65,8 @@ class CatalogFeatures:
             vectors=np.zeros((count, space.dim), np.float32),
         )
         rows = {video_id: row for row, video_id in enumerate(ids, start=1)}
-        published, keys = np.full(count, NEVER), (None,) * count
-        return cls(space, arrays, rows, published, keys, keys).with_videos(content)
+        published, interests = np.full(count, NEVER), np.zeros((2, count), np.int32)
+        return cls(space, arrays, rows, published, {}, interests).with_videos(content)
 
     def with_videos(self, content: CatalogContent) -> Self:
         """Return a copy with the videos of `content` added or updated; existing videos keep their rows.
@@ -90,18 +94,31 @@ class CatalogFeatures:
         ids = [i for i in dict.fromkeys(video_ids) if i in self.rows or i in other.rows]
         rows = np.append(0, self.find(ids))
         newer_rows = np.zeros_like(rows) if newer is None else np.append(0, newer.find(ids))
-        pairs = list(zip(rows.tolist(), newer_rows.tolist(), strict=True))
         arrays = {
             name: _merge_rows(getattr(self.arrays, name), rows, getattr(other.arrays, name), newer_rows)
             for name in ("fields", "tags", "dense", "vectors")
         }
-        names = (
-            [new[newer_row] if newer_row else old[row] for row, newer_row in pairs]
-            for old, new in ((self.creators, other.creators), (self.categories, other.categories))
-        )
         at = {video_id: row for row, video_id in enumerate(ids, start=1)}
         published = _merge_rows(self.published, rows, other.published, newer_rows)
-        return type(self)(self.space, CatalogFeatureArrays(**arrays), at, published, *names)
+        interests = _merge_rows(self.interests.T, rows, other.interests.T, newer_rows).T
+        features = CatalogFeatureArrays(**arrays)
+        return type(self)(self.space, features, at, published, self.keys, np.ascontiguousarray(interests))
+
+    @cached_property
+    def interest_shares(self) -> Doubles:
+        """(2, M) shares of all impressions that the category and the creator have."""
+        pairs = [(self.space.shares[name], FIELDS.index(name)) for name in INTEREST_FIELDS]
+        return np.stack([shares[self.arrays.fields[:, place]] for shares, place in pairs])
+
+    @cached_property
+    def has_vector(self) -> npt.NDArray[np.bool_]:
+        """(M,) whether the video has a content vector that is not zeros."""
+        return np.asarray(self.arrays.vectors.any(axis=1), np.bool_)
+
+    @cached_property
+    def tag_counts(self) -> Doubles:
+        """(M,) number of known tags, at least 1."""
+        return np.maximum((self.arrays.tags > 0).sum(axis=1), 1.0)
 
     def __len__(self) -> int:
         return len(self.published)
@@ -123,8 +140,7 @@ class CatalogFeatures:
                 vectors=np.pad(old.vectors, ((0, more), (0, 0))),
             ),
             published=np.concatenate([self.published, np.full(more, NEVER)]),
-            creators=(*self.creators, *[None] * more),
-            categories=(*self.categories, *[None] * more),
+            interests=np.pad(self.interests, ((0, 0), (0, more))),
         )
 
     def _with_table(self, videos: pa.Table) -> Self:
@@ -137,12 +153,15 @@ class CatalogFeatures:
         raw = np.concatenate([table_numbers(videos), no_vector], axis=1)
         arrays.dense[at, :-1] = space.scaled("video", raw)[:, :-1]
         self.published[at] = np.asarray(pc.fill_null(videos.column("published_at").cast(pa.int64()), NEVER))
-        creators, categories = list(self.creators), list(self.categories)
-        names = zip(*(videos.column(name).to_pylist() for name in ("creator_id", "category")), strict=True)
-        for row, (creator, category) in zip(at, names, strict=True):
-            creators[row] = f"creator:{creator}"
-            categories[row] = None if category is None else f"category:{category}"
-        return replace(self, creators=tuple(creators), categories=tuple(categories))
+        for field, numbers in zip(INTEREST_FIELDS, self.interests, strict=True):
+            numbers[at] = self._key_numbers(field, videos.column(field))
+        return self
+
+    def _key_numbers(self, field: str, values: pa.ChunkedArray) -> list[int]:
+        """Return the number of the key of each value, new ones for new keys; 0 for null."""
+        prefix = field.removesuffix("_id")
+        names = [None if value is None else f"{prefix}:{value}" for value in values.to_pylist()]
+        return [0 if name is None else self.keys.setdefault(name, len(self.keys) + 1) for name in names]
 
     def _with_vectors(self, embeddings: pa.Table) -> Self:
         space = self.space

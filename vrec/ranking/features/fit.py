@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,25 +66,42 @@ def fit_space(
             "training split, want some of both",
             fix="pass events with impressions, or a larger share for training",
         )
-    videos, counts = _shown_videos(content, shown)
-    vocabularies = {name: _vocabulary(counts, name, config.min_count) for name in (*FIELDS, "tags")}
     surfaces = to_polars(events.filter(pc.equal(events.column("kind"), "impression")).select(["domain"]))
     surface_counts = surfaces.group_by(value="domain").agg(count=pl.len())
-    vocabularies["surface"] = _by_frequency(surface_counts, config.min_count)
-    encoder, mean = _mean_vector(content, shown)
-    space = FeatureSpace(
-        config=config,
-        vocabularies={name: vocabularies[name] for name in VOCABULARIES},
-        shares={name: _shares(counts, name, vocabularies[name]) for name in SHARES},
-        encoder=encoder,
-        mean=mean,
-        scales=UNSCALED | {"video": _scale("video", [_raw_videos(videos)])},
-        **_priors(requests),
-    )
+    parts = describe_catalog(content, shown, _by_frequency(surface_counts, config.min_count), config)
+    space = FeatureSpace(config=config, **parts, **_priors(requests))
     builder = FeatureBuilder(space, CatalogFeatures.from_content(content, space))
     raw = [builder.raw(requests[at : at + 4096]).blocks for at in range(0, len(requests), 4096)]
     scales = {b: _scale(b, [blocks[b] for blocks in raw]) for b in ("user", "candidate", "history")}
     return replace(space, scales={**space.scales, **scales})
+
+
+def describe_catalog(
+    content: CatalogContent, shown: pl.DataFrame, surfaces: tuple[str, ...], config: RankerFeaturesConfig
+) -> dict[str, Any]:
+    """Return the fields of a feature space that depend on the videos alone, and the scales of these.
+
+    Args:
+        content: VIDEOS and EMBEDDINGS.
+        shown: `video_id` of the videos that count, and `shown`, how much each counts.
+        surfaces: Vocabulary of surfaces.
+        config: Settings of the features.
+
+    Raises:
+        RankError: the embeddings are of several encoders or not finite.
+        SchemaError: a table has other columns.
+    """
+    videos, counts = _shown_videos(content, shown)
+    vocabularies = {name: _vocabulary(counts, name, config.min_count) for name in (*FIELDS, "tags")}
+    vocabularies["surface"] = surfaces
+    encoder, mean = _mean_vector(content, shown)
+    return {
+        "vocabularies": {name: vocabularies[name] for name in VOCABULARIES},
+        "shares": {name: _shares(counts, name, vocabularies[name]) for name in SHARES},
+        "encoder": encoder,
+        "mean": mean,
+        "scales": UNSCALED | {"video": _scale("video", [_raw_videos(videos)])},
+    }
 
 
 def _shown(events: pa.Table) -> pl.DataFrame:
@@ -137,7 +155,7 @@ def _mean_vector(content: CatalogContent, shown: pl.DataFrame) -> tuple[str | No
     return encoder, mean.astype(np.float32)
 
 
-def _priors(requests: Sequence[RankingRequest]) -> Mapping[str, Doubles]:
+def _priors(requests: Sequence[RankingRequest]) -> Mapping[str, Any]:
     """Fit the priors of the rates of videos and users on their last counts.
 
     Counts never fall, so that the highest counts of a video or user are the last.

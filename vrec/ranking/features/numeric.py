@@ -1,6 +1,6 @@
 """Numeric features of users, candidates and histories at a moment, before scaling."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -11,13 +11,12 @@ from vrec.core.errors import RankError
 from vrec.profiles.user import HOUR_US, INTERESTS, TASTE_WEIGHT
 from vrec.ranking.features.arrays import Indices, RankingRequest
 from vrec.ranking.features.catalog import NEVER, CatalogFeatures, unit_vectors
-from vrec.ranking.features.space import BLOCKS, FIELDS, FeatureSpace
+from vrec.ranking.features.space import BLOCKS, FeatureSpace
 from vrec.ranking.features.video_counts import (
     RATES,
     USER_RATES,
     VIDEO_COUNT_KEYS,
     Doubles,
-    column,
     log_odds,
     mean_seconds,
     profile_counts,
@@ -28,6 +27,17 @@ OPTIONAL = frozenset({
     "candidate.liked_cosine_mean", "candidate.log_liked_hours",
 })  # fmt: skip
 """Numbers that may be missing (NaN)."""
+_LOG_USER_COUNTS = {
+    f"log_{kind}": VIDEO_COUNT_KEYS.index(f"event:{kind}")
+    for kind in ("impression", "click", "watch", "like", "cart", "purchase")
+}
+"""Place of the count by the column with its logarithm, for users."""
+_LOG_VIDEO_COUNTS = {
+    "log_impressions": _LOG_USER_COUNTS["log_impression"],
+    "log_clicks": _LOG_USER_COUNTS["log_click"],
+    "log_watches": _LOG_USER_COUNTS["log_watch"],
+}
+"""The same for videos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +69,18 @@ def user_numbers(
     Raises:
         RankError: a count is negative or not finite.
     """
-    counts = user_counts(requests)
-    rates = log_odds(counts, USER_RATES, space.user_priors)
-    columns = {f"{rate.name}_rate": odds for rate, odds in zip(USER_RATES, rates, strict=True)}
-    for kind in ("impression", "click", "watch", "like", "cart", "purchase"):
-        columns[f"log_{kind}"] = np.log1p(column(counts, f"event:{kind}"))
+    counts = np.ascontiguousarray(user_counts(requests).T)
+    columns = {
+        f"{r.name}_rate": v for r, v in zip(USER_RATES, log_odds(counts, space.user_priors), strict=True)
+    }
+    columns |= zip(_LOG_USER_COUNTS, np.log1p(counts[list(_LOG_USER_COUNTS.values())]), strict=True)
     seconds = mean_seconds(counts, float(space.seconds[1]), space.config.watch_strength)
     last = np.array([r.user.seen[-1][0] if r.user.seen else NEVER for r in requests], np.int64)
     sizes = np.array([len(one.at) for one in liked], np.float64)
+    columns["log_watch_s"], columns["log_history"] = np.log1p(np.array([seconds, sizes]))
     return columns | {
-        "log_watch_s": np.log1p(seconds),
         "log_idle_hours": _hours_since(last, moments),
         "no_event": (last == NEVER).astype(float),
-        "log_history": np.log1p(sizes),
         "no_history": (sizes == 0).astype(float),
         "no_taste": (~tastes.any(axis=1)).astype(float),
     }
@@ -105,16 +114,17 @@ def candidate_numbers(
     `video` are (N,) catalog rows, `moments` (N,) times in µs. Errors as in `request_counts`.
     """
     space = catalog.space
-    counts = request_counts(requests)
-    rates = log_odds(counts, RATES, space.priors)
-    columns = {f"{rate.name}_rate": odds for rate, odds in zip(RATES, rates, strict=True)}
+    if space.released is None:
+        by_candidate = request_counts(requests)
+    else:
+        by_candidate = space.released.of([v for r in requests for v in r.video_ids])
+    counts = np.ascontiguousarray(by_candidate.T)
+    columns = {f"{r.name}_rate": v for r, v in zip(RATES, log_odds(counts, space.priors), strict=True)}
+    columns |= zip(_LOG_VIDEO_COUNTS, np.log1p(counts[list(_LOG_VIDEO_COUNTS.values())]), strict=True)
     seconds = mean_seconds(counts, float(space.seconds[0]), space.config.watch_strength)
     published = catalog.published[video]
     return columns | {
         "log_watch_s": np.log1p(seconds),
-        "log_impressions": np.log1p(column(counts, "event:impression")),
-        "log_clicks": np.log1p(column(counts, "event:click")),
-        "log_watches": np.log1p(column(counts, "event:watch")),
         "log_age_hours": _hours_since(published, moments),
         "no_age": (published == NEVER).astype(float),
     }
@@ -128,26 +138,34 @@ def affinities(
     A lift is the smoothed share in the interests over the share of all impressions; its log is 0 for a
     candidate without category or creator.
     """
-    space = catalog.space
-    strength, fields = space.config.affinity_strength, catalog.arrays.fields
+    strength = catalog.space.config.affinity_strength
     sizes = [len(r.video_ids) for r in requests]
     total = np.repeat([r.user.counts.get(INTERESTS, 0.0) for r in requests], sizes)
-    rows: list[int] = video.tolist()
-    ends = np.cumsum(sizes).tolist()
-    columns: dict[str, Doubles] = {}
-    fields_and_keys = (("category", catalog.categories), ("creator_id", catalog.creators))
-    for name, keys_by_row in fields_and_keys:
-        keys = [keys_by_row[row] for row in rows]
-        counted: list[float] = []
-        for request, size, end in zip(requests, sizes, ends, strict=True):
-            # No user has a count without a key: the candidates without one get 0.
-            counted += map(request.user.counts.get, keys[end - size : end], repeat(0.0))  # type: ignore[arg-type]
-        own = np.array(counted, np.float64).clip(min=0.0)  # dislikes may outweigh interest
-        share = space.shares[name][fields[video, FIELDS.index(name)]]
-        lift = np.log((own + strength * share) / ((total + strength) * share))
-        known = np.array([key is not None for key in keys], bool)
-        columns[f"{name.removesuffix('_id')}_affinity"] = np.where(known, lift, 0.0)
-    return columns
+    numbers, share = catalog.interests.take(video, axis=1), catalog.interest_shares.take(video, axis=1)
+    own, end = np.zeros(numbers.shape), 0
+    for request, size in zip(requests, sizes, strict=True):
+        start, end = end, end + size
+        _write_counts(catalog.keys, request.user.counts, numbers[:, start:end], own[:, start:end])
+    np.maximum(own, 0.0, out=own)  # dislikes may outweigh interest
+    lift = np.log((own + strength * share) / ((total + strength) * share))
+    lift[numbers == 0] = 0.0
+    return {"category_affinity": lift[0], "creator_affinity": lift[1]}
+
+
+def _write_counts(
+    keys: Mapping[str, int], counts: Mapping[str, float], numbers: Indices, into: Doubles
+) -> None:
+    """Write the counts of keys, by their numbers, into zeros of the shape of `numbers`.
+
+    The user has few counts, the catalog may have many keys: the time depends on the former alone.
+    """
+    found = {number: counts[key] for key in counts if (number := keys.get(key)) is not None}
+    if not found:
+        return
+    known = np.array(sorted(found), np.int32)
+    values = np.array([found[number] for number in known.tolist()])
+    place = known[:-1].searchsorted(numbers)
+    np.copyto(into, values.take(place), where=known.take(place) == numbers)
 
 
 def liked_history(request: RankingRequest) -> LikedHistory:
@@ -167,16 +185,14 @@ def liked_history(request: RankingRequest) -> LikedHistory:
 
 def liked_numbers(requests: Sequence[RankingRequest], liked: Sequence[LikedHistory]) -> dict[str, Doubles]:
     """Return (N,) columns: whether the user liked the candidate itself before, and log(1 + hours) since."""
-    ages = np.full(sum(len(request.video_ids) for request in requests), -1)
-    start = 0
-    for request, one in zip(requests, liked, strict=True):
-        # Few candidates are in the history, and most requests have none.
-        for place, video in enumerate(request.video_ids) if one.at.keys() & request.video_ids else ():
-            if video in one.at:
-                ages[start + place] = request.context.at - one.at[video]
-        start += len(request.video_ids)
-    hours = np.where(ages >= 0, log_hours(ages), np.nan)
-    return {"liked": (ages >= 0).astype(float), "log_liked_hours": hours}
+    sizes = [len(request.video_ids) for request in requests]
+    at, end = np.full(sum(sizes), NEVER), 0
+    for request, one, size in zip(requests, liked, sizes, strict=True):
+        start, end = end, end + size
+        if not one.at.keys().isdisjoint(request.video_ids):  # as in most requests
+            at[start:end] = np.fromiter(map(one.at.get, request.video_ids, repeat(NEVER)), np.int64, size)
+    moments = np.repeat([r.context.at for r in requests], sizes)
+    return {"liked": (at != NEVER).astype(float), "log_liked_hours": _hours_since(at, moments)}
 
 
 def _hours_since(at: npt.NDArray[np.int64], moments: npt.NDArray[np.int64]) -> Doubles:
@@ -213,24 +229,27 @@ def request_counts(requests: Sequence[RankingRequest]) -> Doubles:
                 f"{request.video_counts.shape}, want {(len(request.video_ids), len(VIDEO_COUNT_KEYS))}",
                 fix="build them with profile_counts",
             )
-    counts = np.concatenate([np.zeros((0, len(VIDEO_COUNT_KEYS))), *(r.video_counts for r in requests)])
+    every = [request.video_counts for request in requests]
+    counts = every[0] if len(every) == 1 else np.concatenate([np.zeros((0, len(VIDEO_COUNT_KEYS))), *every])
+    counts = counts.astype(np.float64, copy=False)
     _check_counts(counts, lambda: [f"video {v}" for r in requests for v in r.video_ids])
     return counts
 
 
 def _check_counts(counts: Doubles, owners: Callable[[], Sequence[str]]) -> None:
+    if not counts.size or (counts.min() >= 0 and counts.max() < np.inf):  # NaN is neither
+        return
     bad = ~(np.isfinite(counts) & (counts >= 0))
-    if bad.any():
-        row, index = (int(i[0]) for i in np.nonzero(bad))
-        raise RankError(
-            f"{VIDEO_COUNT_KEYS[index]} of {owners()[row]} is {counts[row, index]}; {int(bad.sum()):,} "
-            "counts in total are not finite or below 0",
-            fix="rebuild the profiles from the events",
-        )
+    row, index = (int(i[0]) for i in np.nonzero(bad))
+    raise RankError(
+        f"{VIDEO_COUNT_KEYS[index]} of {owners()[row]} is {counts[row, index]}; {int(bad.sum()):,} "
+        "counts in total are not finite or below 0",
+        fix="rebuild the profiles from the events",
+    )
 
 
 def stack_columns(block: str, columns: dict[str, Doubles], owners: Callable[[], Sequence[str]]) -> Doubles:
-    """Stack the columns of a block in its order as (N, columns) float64.
+    """Stack the columns of a block in its order as (N, columns) float64, adjacent in memory by column.
 
     Args:
         block: Name of the block in BLOCKS.
@@ -240,15 +259,19 @@ def stack_columns(block: str, columns: dict[str, Doubles], owners: Callable[[], 
     Raises:
         RankError: a number is not finite; NaN is allowed for OPTIONAL numbers.
     """
-    stacked = np.stack([columns[name] for name in BLOCKS[block]], axis=1)
+    names = BLOCKS[block]
+    # By column in memory: all that is done to a column is done to adjacent numbers.
+    stacked = np.concatenate([columns[name] for name in names]).reshape(len(names), -1)
     bad = ~np.isfinite(stacked)
-    bad &= ~(np.isnan(stacked) & np.array([f"{block}.{name}" in OPTIONAL for name in BLOCKS[block]]))
     if bad.any():
-        index = int(np.argmax(bad.any(axis=0)))
-        name, values, rows = BLOCKS[block][index], stacked[:, index], np.flatnonzero(bad[:, index])
+        optional = [index for index, name in enumerate(names) if f"{block}.{name}" in OPTIONAL]
+        bad[optional] &= ~np.isnan(stacked[optional])
+    if bad.any():
+        index = int(np.argmax(bad.any(axis=1)))
+        name, values, rows = names[index], stacked[index], np.flatnonzero(bad[index])
         raise RankError(
             f"features: {block}.{name} is {values[rows[0]]} for {owners()[rows[0]]}, not finite in "
             f"{len(rows):,} of {len(values):,} rows",
             fix="rebuild the profiles from the events",
         )
-    return stacked
+    return stacked.T

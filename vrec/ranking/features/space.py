@@ -16,7 +16,7 @@ from vrec.core.compute import pc
 from vrec.core.config import BaseConfig
 from vrec.core.errors import ModelError
 from vrec.ranking.features.arrays import FeatureShape, Floats
-from vrec.ranking.features.video_counts import RATES, USER_RATES, Doubles
+from vrec.ranking.features.video_counts import RATES, USER_RATES, Doubles, ReleasedCounts
 
 FIELDS = ("video_id", "creator_id", "category", "kind", "domain", "language")
 """Video fields with a vocabulary; tags have one too."""
@@ -93,6 +93,8 @@ class FeatureSpace:
     """Encoder of the content vectors; None where there were none."""
     mean: Floats
     """(dim,) mean content vector, which is subtracted from all."""
+    released: ReleasedCounts | None = None
+    """Noised counts of videos that requests' own counts give way to; None for a ranker without privacy."""
 
     @property
     def dim(self) -> int:
@@ -104,7 +106,7 @@ class FeatureSpace:
         """Names of all features in order."""
         return COLUMNS
 
-    @property
+    @cached_property
     def shape(self) -> FeatureShape:
         """Sizes that determine the input layers of a network."""
         sizes = {name: len(values) + 1 for name, values in self.vocabularies.items()}
@@ -134,9 +136,11 @@ class FeatureSpace:
     def scaled(self, block: str, raw: Doubles) -> Floats:
         """Standardize and clip a block's raw numbers to (N, columns) float32; NaN (missing) becomes 0."""
         mean, deviation = self.scales[block]
-        scaled = ((raw - mean) / deviation).clip(-self.config.limit, self.config.limit)
-        scaled[np.isnan(scaled)] = 0.0
-        return scaled.astype(np.float32)
+        scaled = raw - mean
+        scaled /= deviation
+        np.clip(scaled, -self.config.limit, self.config.limit, out=scaled)
+        np.copyto(scaled, 0.0, where=np.isnan(scaled))
+        return scaled.astype(np.float32, order="C")
 
     @cached_property
     def digest(self) -> str:
@@ -144,6 +148,8 @@ class FeatureSpace:
         digest = hashlib.sha256(repr((self.config.model_dump_json(), self.columns, self.encoder)).encode())
         for name, values in sorted(self.vocabularies.items()):
             digest.update(repr((name, values)).encode())
+        if self.released is not None:
+            digest.update(repr(self.released.video_ids).encode())
         for name, array in sorted(self._arrays().items()):
             digest.update(
                 f"{name}{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes()
@@ -161,7 +167,10 @@ class FeatureSpace:
         pairs = [(name, value) for name in VOCABULARIES for value in self.vocabularies[name]]
         names, values = zip(*pairs, strict=True) if pairs else ((), ())
         table = pa.table({"field": pa.array(names, pa.string()), "value": pa.array(values, pa.string())})
-        return record, self._arrays(), {"space_vocabulary": table}
+        tables = {"space_vocabulary": table}
+        if self.released is not None:
+            tables["space_released"] = pa.table({"video_id": pa.array(self.released.video_ids, pa.string())})
+        return record, self._arrays(), tables
 
     @classmethod
     def restore(cls, record: Mapping[str, Any], arrays: Arrays, tables: Mapping[str, pa.Table]) -> Self:
@@ -184,6 +193,7 @@ class FeatureSpace:
                 scales={block: arrays[f"space_scale_{block}"] for block in BLOCKS},
                 encoder=record["encoder"],
                 mean=arrays["space_mean"],
+                released=_released(arrays, tables),
             )
         except (KeyError, ValidationError) as error:
             raise ModelError(
@@ -206,7 +216,16 @@ class FeatureSpace:
             "space_mean": self.mean,
         }
         arrays |= {f"space_shares_{name}": array for name, array in self.shares.items()}
+        if self.released is not None:
+            arrays["space_released_counts"] = self.released.counts
         return arrays | {f"space_scale_{block}": array for block, array in self.scales.items()}
+
+
+def _released(arrays: Arrays, tables: Mapping[str, pa.Table]) -> ReleasedCounts | None:
+    if "space_released" not in tables:
+        return None
+    ids = tables["space_released"].column("video_id").to_pylist()
+    return ReleasedCounts(tuple(ids), arrays["space_released_counts"])
 
 
 def _check_columns(stored: list[str]) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +31,25 @@ LEAST_RATE = 1e-4
 """Rates of priors are clipped this far from 0 and 1, so that log-odds are always finite."""
 
 
+@dataclass(frozen=True, eq=False)
+class ReleasedCounts:
+    """Counts of videos that were released with noise, in the place of the counts that requests bring."""
+
+    video_ids: tuple[str, ...]
+    counts: Doubles
+    """(V + 1, len(VIDEO_COUNT_KEYS)) counts ≥ 0; the last row, of zeros, stands for all other videos."""
+
+    def of(self, video_ids: Sequence[str]) -> Doubles:
+        """Return the (N, len(VIDEO_COUNT_KEYS)) counts of videos."""
+        rows = np.fromiter(map(self.rows.get, video_ids, repeat(-1)), np.int64, len(video_ids))
+        return self.counts[rows]
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Row of each video by its id."""
+        return {video: row for row, video in enumerate(self.video_ids)}
+
+
 @dataclass(frozen=True, slots=True)
 class RateDefinition:
     """Rate as one count divided by another."""
@@ -53,6 +74,8 @@ RATES = (
 )
 """Rates of a video; a user has only the USER_RATES."""
 USER_RATES = RATES[:5]
+_RATE_ROWS = np.array([[VIDEO_COUNT_KEYS.index(key) for key in (r.total, r.trials)] for r in RATES]).T
+"""(2, len(RATES)) rows of the totals and trials of each rate."""
 
 
 def profile_counts(profile: Profile | None) -> Doubles:
@@ -80,16 +103,26 @@ def fit_rates(counts: Doubles, rates: Sequence[RateDefinition]) -> Doubles:
     return priors
 
 
-def log_odds(counts: Doubles, rates: Sequence[RateDefinition], priors: Doubles) -> list[Doubles]:
-    """Return for each rate the (N,) log-odds of (N, len(VIDEO_COUNT_KEYS)) counts, smoothed by its prior."""
-    places = [[VIDEO_COUNT_KEYS.index(key) for key in (rate.total, rate.trials)] for rate in rates]
-    # A row for each rate: all are computed at once.
-    total, trials = np.ascontiguousarray(counts.T)[np.array(places, np.intp).reshape(-1, 2).T]
+def log_odds(counts: Doubles, priors: Doubles) -> Doubles:
+    """Return the log-odds of the first n of RATES, smoothed by priors.
+
+    Args:
+        counts: (len(VIDEO_COUNT_KEYS), N) counts.
+        priors: (n, 2) rate and strength of each prior.
+
+    Returns:
+        (n, N) float64.
+    """
+    total, trials = counts[_RATE_ROWS[:, : len(priors)]]
     mean, strength = priors.T[:, :, None]
     share = smoothed_rate(total, trials, mean, strength)
-    return list(np.log(share) - np.log1p(-share))
+    return np.log(share) - np.log1p(-share)
 
 
 def mean_seconds(counts: Doubles, mean: float, strength: float) -> Doubles:
-    """Return (N,) mean seconds per watch, smoothed towards `mean` with the weight of `strength` watches."""
-    return (column(counts, WATCH_S) + strength * mean) / (column(counts, "event:watch") + strength)
+    """Return (N,) mean seconds per watch, smoothed towards `mean` with the weight of `strength` watches.
+
+    `counts` are (len(VIDEO_COUNT_KEYS), N).
+    """
+    seconds, watches = (counts[VIDEO_COUNT_KEYS.index(key)] for key in (WATCH_S, "event:watch"))
+    return (seconds + strength * mean) / (watches + strength)

@@ -66,7 +66,7 @@ class RankerNetwork(nn.Module):
         used, indices = unique_rows(rows, len(catalog.fields))
         count = len(batch.video)
         compact = batch._replace(video=indices[:count], history=indices[count:].view(batch.history.shape))
-        outputs = self._outputs(compact, self.items_of(catalog.take(used)))
+        outputs = self.score_embedded(compact, self.items_of(catalog.take(used)))
         if self.positions is None:
             return outputs
         position = batch.position
@@ -86,13 +86,14 @@ class RankerNetwork(nn.Module):
         `items` is the (M, d) result of `items` for the catalog. Where no position was known in training, the
         unknown position stands for the first slot.
         """
-        outputs = self._outputs(batch, items)
+        outputs = self.score_embedded(batch, items)
         if self.positions is None:
             return outputs
         reference = min(REFERENCE_POSITION, self.positions.num_embeddings - 1)
         return outputs._replace(click=outputs.click + self.positions.weight[reference])
 
-    def _outputs(self, batch: RankingBatch, items: Tensor) -> HeadOutputs:
+    def score_embedded(self, batch: RankingBatch, items: Tensor) -> HeadOutputs:
+        """Return the outputs without the positions' part; `batch` refers to the rows of (M, d) `items`."""
         embedded = EmbeddedBatch(
             item=functional.embedding(batch.video, items),
             candidate=batch.candidate,

@@ -13,11 +13,16 @@ def exposure_gini(lists: Columns, creators: int) -> float:
         lists: (U, k) creators of each list, −1 for none.
         creators: Number of all creators, also of those in no list.
     """
-    counts = np.sort(np.bincount(lists[lists >= 0], minlength=creators)).astype(np.float64)
-    total = counts.sum()
+    return gini(np.bincount(lists[lists >= 0], minlength=creators))
+
+
+def gini(counts: Columns) -> float:
+    """Return the Gini coefficient of (N,) counts, 0 if all are 0."""
+    ordered, size = np.sort(counts).astype(np.float64), len(counts)
+    total = ordered.sum()
     if total == 0:
         return 0.0
-    return float(((2 * np.arange(1, creators + 1) - creators - 1) @ counts) / (creators * total))
+    return float(((2 * np.arange(1, size + 1) - size - 1) @ ordered) / (size * total))
 
 
 def keep_places_for_new(

@@ -9,6 +9,8 @@ from vrec.core.schema import FOLLOWS, INTERACTIONS, VIDEOS, conform
 from vrec.core.types import IdsByUser
 from vrec.events.polars_tables import from_polars, to_polars
 
+CREATORS = ("creator", "streamer")
+"""Values of FOLLOWS.entity for creators."""
 FOLLOW_WEIGHT = 3.0
 """Default weight of a follow, as of three clicks."""
 
@@ -36,7 +38,7 @@ def creator_interactions(
     rows = rows.join(catalog.select("video_id", "creator_id"), on="video_id").select(
         "user_id", pl.col("weight").cast(pl.Float64), "at", video_id="creator_id"
     )
-    followed = _holding(follows, "creator", at).select(
+    followed = _holding(follows, CREATORS, at).select(
         "user_id", "at", video_id="entity_id", weight=pl.lit(follow_weight, pl.Float64)
     )
     both = pl.concat([rows, followed.select(rows.columns)])
@@ -47,16 +49,16 @@ def creator_interactions(
 
 def followed_creators(follows: pa.Table, at: datetime) -> IdsByUser:
     """Return the creators whom each shopper follows at a time, to leave them out of creators to follow."""
-    rows = _holding(follows, "creator", at).group_by("user_id").agg(pl.col("entity_id").unique().sort())
+    rows = _holding(follows, CREATORS, at).group_by("user_id").agg(pl.col("entity_id").unique().sort())
     return dict(rows.iter_rows())
 
 
 def friends_of(follows: pa.Table, at: datetime) -> pa.Table:
     """Return `user_id` and `friend_id` of the shoppers who follow each other's activity at a time."""
-    return _holding(follows, "user", at).select("user_id", friend_id="entity_id").to_arrow()
+    return _holding(follows, ("user",), at).select("user_id", friend_id="entity_id").to_arrow()
 
 
-def _holding(follows: pa.Table | None, entity: str, at: datetime) -> pl.DataFrame:
+def _holding(follows: pa.Table | None, entities: tuple[str, ...], at: datetime) -> pl.DataFrame:
     table = FOLLOWS.arrow().empty_table() if follows is None else conform(follows, FOLLOWS, stage="creators")
     holds = (pl.col("at") <= at) & (pl.col("ended_at").is_null() | (pl.col("ended_at") > at))
-    return to_polars(table).filter((pl.col("entity") == entity) & holds)
+    return to_polars(table).filter(pl.col("entity").is_in(entities) & holds)

@@ -1,7 +1,7 @@
 """Recommender of live streams: which of those that are live at an instant a shopper will watch."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,13 @@ def _choices(examples: list[_Example]) -> Choices:
     )
 
 
+class HasStreamers(Protocol):
+    """Log, or whatever names the streamers whose rows it gives."""
+
+    @property
+    def streamers(self) -> IdVocabulary: ...
+
+
 class LiveRecommender:
     """Choice among live streams by a conditional logit over `live_features`, and attention where it helps.
 
@@ -72,7 +79,7 @@ class LiveRecommender:
         views = len(log.view_start)
         if views < FEWEST_VIEWS:
             raise FitError(f"{self.kind}: {views} views are too few", fix=f"give at least {FEWEST_VIEWS}")
-        self.streamers, self.drifting = log.streamers, drifting
+        self.streamers, self.drifting, self.has_content = log.streamers, drifting, log.content is not None
         cut = int(log.view_start[int(views * (1 - self.config.learned_share))])
         self._fit_similarities(log.until(cut))
         examples = self._examples(log, cut)
@@ -109,7 +116,7 @@ class LiveRecommender:
         )
         self.report |= found
 
-    def score(self, log: LiveLog, views: ShopperViews, now: LiveNow) -> npt.NDArray[np.float32]:
+    def score(self, log: HasStreamers, views: ShopperViews, now: LiveNow) -> npt.NDArray[np.float32]:
         """Return the (C,) log-odds, up to a constant, that the shopper will watch each live stream next.
 
         Args:
@@ -123,11 +130,11 @@ class LiveRecommender:
             return base
         return self.attention.score(replace(self._query(log, views, now, features), base=base))
 
-    def expected_seconds(self, log: LiveLog, views: ShopperViews, now: LiveNow) -> Floats:
+    def expected_seconds(self, log: HasStreamers, views: ShopperViews, now: LiveNow) -> Floats:
         """Return the (C,) seconds that the shopper is expected to watch each live stream if it is chosen."""
         return self.watch_time.expected_seconds(self.features(log, views, now))
 
-    def features(self, log: LiveLog, views: ShopperViews, now: LiveNow) -> npt.NDArray[np.float32]:
+    def features(self, log: HasStreamers, views: ShopperViews, now: LiveNow) -> npt.NDArray[np.float32]:
         """Return the (C, F) features that `score` weighs."""
         similar = self._similar(log, views.streamer, now.streamer)
         return live_features(views, now, similar, self.config.early_leave_s)
@@ -171,6 +178,7 @@ class LiveRecommender:
         arrays = csr_arrays("similar.", self.similarities) | {"weights": self.weights}
         arrays |= self.watch_time.arrays() | ({} if self.attention is None else self.attention.arrays())
         config = {**self.config.model_dump(mode="json"), "drifting": self.drifting}
+        config["has_content"] = self.has_content
         tables = {"streamers": pa.table({"streamer_id": self.streamers.ids})}
         write_artifact(uri, ModelArtifact(self.kind, config, arrays, tables, metrics=self.report))
 
@@ -179,9 +187,9 @@ class LiveRecommender:
         """Load a model that `save` wrote; raise ModelError where the folder is damaged or of another kind."""
         artifact = read_artifact(uri, cls.kind)
         config = dict(artifact.config)
-        drifting = bool(config.pop("drifting"))
+        drifting, has_content = bool(config.pop("drifting")), bool(config.pop("has_content"))
         model = cls(LiveConfig.model_validate(config))
-        model.drifting = drifting
+        model.drifting, model.has_content = drifting, has_content
         model.streamers = IdVocabulary(artifact.tables["streamers"].column(0).combine_chunks())
         size = len(model.streamers)
         model.similarities = restore_csr(artifact.arrays, "similar.", (size, size))
@@ -215,7 +223,7 @@ class LiveRecommender:
             (near.data, (place[near.row], place[near.col])), (size, size), dtype=np.float32
         )
 
-    def _similar(self, log: LiveLog, rows: Indices, columns: Indices) -> npt.NDArray[np.float32]:
+    def _similar(self, log: HasStreamers, rows: Indices, columns: Indices) -> npt.NDArray[np.float32]:
         """Return the (H, C) similarities of streamers of a log; 0 for those that the fit did not see."""
         rows, columns = self._fitted(log, rows), self._fitted(log, columns)
         out = np.zeros((len(rows), len(columns)), np.float32)
@@ -227,17 +235,17 @@ class LiveRecommender:
             out = dense[inverse]
         return out
 
-    def _fitted(self, log: LiveLog, streamers: Indices) -> Indices:
+    def _fitted(self, log: HasStreamers, streamers: Indices) -> Indices:
         """Return the rows in the fit of streamers of a log, −1 for those that it did not see."""
         if log.streamers is self.streamers:
-            return streamers
+            return np.where(streamers < len(self.streamers), streamers, -1)
         if getattr(self, "_mapped_from", None) is not log.streamers:
             self._mapped_from, self._mapped = log.streamers, self.streamers.find(log.streamers.ids)
         return self._mapped[streamers]
 
     def _query(
         self,
-        log: LiveLog,
+        log: HasStreamers,
         views: ShopperViews,
         now: LiveNow,
         features: npt.NDArray[np.float32],

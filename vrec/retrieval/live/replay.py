@@ -3,15 +3,15 @@
 import numpy as np
 
 from vrec.retrieval.live.features import LiveNow, ShopperViews
-from vrec.retrieval.live.log import DAY_US, SECOND_US, Indices, LiveLog
-
-PRIOR_VIEWS = 10.0
-"""Views with the mean of all streamers that a streamer's own rates are smoothed with."""
-POPULAR_DAYS = (1.0, 7.0)
+from vrec.retrieval.live.log import SECOND_US, Indices, LiveLog
+from vrec.retrieval.live.rates import StreamerRates
 
 
 class LiveReplay:
     """State of a log that moves forward in time; `now` and `views` know nothing that came later.
+
+    A view is known once it has ended, as a service learns of it; only the number of viewers includes those
+    who are watching.
 
     Args:
         log: The log.
@@ -26,10 +26,7 @@ class LiveReplay:
         self._sorted_ends = log.view_end[self._ends]
         self._started = self._ended = 0
         self.viewers = np.zeros(len(log.streams))
-        size = len(log.streamers)
-        self._popular = np.zeros((2, size))
-        self._popular_at = np.zeros(size, np.int64)
-        self._views, self._stays, self._log_minutes = np.zeros(size), np.zeros(size), np.zeros(size)
+        self._rates = StreamerRates(len(log.streamers), early_leave_s)
         self._middle = self._middle_rows()
 
     def advance(self, at: int) -> None:
@@ -39,17 +36,12 @@ class LiveReplay:
         begun = log.view_stream[self._started : last]
         if len(begun):
             np.add.at(self.viewers, begun, 1)
-            self._add_popularity(log.streamer[begun], log.view_start[self._started : last])
             self._started = last
         last = int(np.searchsorted(self._sorted_ends, at, side="right"))
         over = self._ends[self._ended : last]
         if len(over):
             np.add.at(self.viewers, log.view_stream[over], -1)
-            streamer = log.streamer[log.view_stream[over]]
-            seconds = (log.view_end[over] - log.view_start[over]) / SECOND_US
-            np.add.at(self._views, streamer, 1)
-            np.add.at(self._stays, streamer, seconds >= self.early_leave_s)
-            np.add.at(self._log_minutes, streamer, np.log1p(seconds / 60))
+            self._rates.add(log.streamer[log.view_stream[over]], log.view_start[over], log.view_end[over])
             self._ended = last
         self.at = at
 
@@ -58,13 +50,6 @@ class LiveReplay:
         log = self.log
         streams = log.live_at(self.at) if streams is None else streams
         streamer = log.streamer[streams]
-        total, stays, minutes = self._views.sum(), self._stays.sum(), self._log_minutes.sum()
-        prior = PRIOR_VIEWS / (total + PRIOR_VIEWS)
-        views = self._views[streamer] + PRIOR_VIEWS
-        days = (self.at - self._popular_at[streamer]) / DAY_US
-        popular = [
-            self._popular[n, streamer] * 0.5 ** (days / half_life) for n, half_life in enumerate(POPULAR_DAYS)
-        ]
         return LiveNow(
             at=self.at,
             stream=streams,
@@ -72,31 +57,25 @@ class LiveReplay:
             category=log.category[streams],
             started=log.started[streams],
             viewers=self.viewers[streams],
-            views_1d=popular[0],
-            views_7d=popular[1],
-            stay_rate=(self._stays[streamer] + prior * (stays + 0.5 * PRIOR_VIEWS)) / views,
-            log_minutes=(self._log_minutes[streamer] + prior * (minutes + PRIOR_VIEWS)) / views,
             vectors=None if log.content is None else log.content.take(self._content_rows(streams)),
+            **self._rates.at(streamer, self.at),
         )
 
     def views(self, user: int, most: int) -> ShopperViews:
-        """Return what a shopper watched before now, the newest `most` views."""
+        """Return what a shopper watched before now, the newest `most` views that have ended."""
         log = self.log
-        rows = log.views_of(user, self.at)[-most:]
+        rows = log.views_of(user, self.at)
+        rows = rows[log.view_end[rows] <= self.at][-most:]
         stream = log.view_stream[rows]
-        ended = log.view_end[rows] <= self.at
         vectors = None
         if log.content is not None and self._middle is not None:
-            middle = self._middle[rows]
-            # The middle of a view that goes on is not known yet.
-            begun = np.where(ended, middle, self._start_rows(rows)) if not ended.all() else middle
-            vectors = log.content.take(begun)
+            vectors = log.content.take(self._middle[rows])
         return ShopperViews(
             streamer=log.streamer[stream],
             stream=stream,
             category=log.category[stream],
             start=log.view_start[rows],
-            seconds=(np.minimum(log.view_end[rows], self.at) - log.view_start[rows]) / SECOND_US,
+            seconds=(log.view_end[rows] - log.view_start[rows]) / SECOND_US,
             vectors=vectors,
         )
 
@@ -114,17 +93,3 @@ class LiveReplay:
             return log.content.first_rows(log.view_stream)
         middle = log.view_start + (log.view_end - log.view_start) // 2
         return log.content.rows_at(log.view_stream, middle)
-
-    def _start_rows(self, views: Indices) -> Indices:
-        log = self.log
-        assert log.content is not None
-        if not self.drifting:
-            return log.content.first_rows(log.view_stream[views])
-        return log.content.rows_at(log.view_stream[views], log.view_start[views])
-
-    def _add_popularity(self, streamers: Indices, at: Indices) -> None:
-        for streamer, time in zip(streamers.tolist(), at.tolist(), strict=True):
-            days = (time - self._popular_at[streamer]) / DAY_US
-            for n, half_life in enumerate(POPULAR_DAYS):
-                self._popular[n, streamer] = 1 + self._popular[n, streamer] * 0.5 ** (days / half_life)
-            self._popular_at[streamer] = time

@@ -13,6 +13,7 @@ from vrec.core.types import CatalogContent
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import AlsConfig
 from vrec.retrieval.interaction_matrix import InteractionMatrix
+from vrec.retrieval.shopper_weights import scale_users
 from vrec.retrieval.topk import Scores
 
 USUAL_CONFIDENCE = 10.0
@@ -33,6 +34,7 @@ class Als(MatrixRecommender[AlsConfig]):
 
     kind = "als"
     Config = AlsConfig
+    weighs_shoppers = True
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         weights = histories.weights
@@ -40,7 +42,8 @@ class Als(MatrixRecommender[AlsConfig]):
         if alpha == "auto":
             alpha = USUAL_CONFIDENCE / float(weights.data.mean(dtype=np.float64))
         self.report = {"alpha": alpha}
-        parts = (self._confidence(weights.data), weights.indices, weights.indptr)
+        counted = scale_users(weights, self.shopper_weights)
+        parts = (self.confidence(counted.data), weights.indices, weights.indptr)
         confidence = sparse.csr_matrix(parts, shape=weights.shape)
         # With more than one BLAS thread, implicit is many times slower; its own threads are not BLAS threads.
         with threadpool_limits(1, "blas"):
@@ -58,7 +61,7 @@ class Als(MatrixRecommender[AlsConfig]):
                     f"{self.kind}: weights of up to {weights.data.max():.3g} overflow floating point",
                     fix="lower alpha, or use weights of more equal size",
                 ) from None
-        self._set_item_factors(np.asarray(model.item_factors))
+        self.use_item_factors(np.asarray(model.item_factors))
 
     def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         return (self.fold_in(histories) @ self._columns).astype(np.float32)
@@ -69,7 +72,7 @@ class Als(MatrixRecommender[AlsConfig]):
         # which sums over all videos again on each call.
         vectors = np.empty((histories.users, self.config.factors))
         indptr, indices = histories.weights.indptr, histories.weights.indices
-        confidence = self._confidence(histories.weights.data).astype(np.float64)
+        confidence = self.confidence(histories.weights.data).astype(np.float64)
         with threadpool_limits(1, "blas"):
             for start in range(0, histories.users, SOLVE_BLOCK):
                 stop = min(start + SOLVE_BLOCK, histories.users)
@@ -83,11 +86,13 @@ class Als(MatrixRecommender[AlsConfig]):
                 vectors[start:stop] = np.linalg.solve(left, right)[:, :, 0]
         return vectors
 
-    def _confidence(self, weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def confidence(self, weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the (N,) float32 confidence of (N,) weights."""
         # In float64: α is large where weights are tiny.
         return (1 + self.report["alpha"] * weights.astype(np.float64)).astype(np.float32)
 
-    def _set_item_factors(self, item_factors: npt.NDArray[np.float32]) -> None:
+    def use_item_factors(self, item_factors: npt.NDArray[np.float32]) -> None:
+        """Set the (videos, factors) float32 vectors of the videos."""
         self.item_factors = item_factors
         self._columns = item_factors.T.astype(np.float64)
         with threadpool_limits(1, "blas"):
@@ -98,4 +103,4 @@ class Als(MatrixRecommender[AlsConfig]):
         return {"item_factors": self.item_factors}
 
     def _restore(self, arrays: Arrays) -> None:
-        self._set_item_factors(arrays["item_factors"])
+        self.use_item_factors(arrays["item_factors"])

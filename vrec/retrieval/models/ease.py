@@ -12,8 +12,10 @@ from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import EaseConfig
 from vrec.retrieval.ease_choice import choose_regularization
 from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix
+from vrec.retrieval.shopper_weights import scale_users
 from vrec.retrieval.similarity import dense_product, row_blocks
 from vrec.retrieval.topk import Scores
+from vrec.robustness.defences.median_of_means import median_of_means
 
 
 class Ease(MatrixRecommender[EaseConfig]):
@@ -25,6 +27,7 @@ class Ease(MatrixRecommender[EaseConfig]):
 
     kind = "ease"
     Config = EaseConfig
+    weighs_shoppers = True
 
     def check_size(self, videos: int) -> None:
         if videos > self.config.max_videos:
@@ -35,14 +38,20 @@ class Ease(MatrixRecommender[EaseConfig]):
             )
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
-        videos = histories.videos
-        self.check_size(videos)
-        weights, regularization = self._weights(histories), self.config.regularization
+        self.check_size(histories.videos)
+        weights, regularization = self.history_weights(histories), self.config.regularization
         if regularization == "auto":
             regularization = choose_regularization(weights)
         self.check_time()
+        roots = None if self.shopper_weights is None else np.sqrt(self.shopper_weights)
+        scaled = scale_users(weights, roots)
+        gram = median_of_means(scaled, self.config.median_groups, history_gram)
+        self.use_gram(np.asfortranarray(gram), regularization)
+
+    def use_gram(self, gram: npt.NDArray[np.float64], regularization: float) -> None:
+        """Set B from the (videos, videos) float64 matrix XᵀX, which is overwritten, and λ."""
+        videos = len(gram)
         self.report = {"regularization": regularization}
-        gram = _gram(weights)
         gram[np.diag_indices(videos)] += regularization
         # What takes longest is one call, which nothing stops.
         self.check_time()
@@ -55,9 +64,10 @@ class Ease(MatrixRecommender[EaseConfig]):
         np.fill_diagonal(self.weights, 0)
 
     def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
-        return np.asarray(self._weights(histories) @ self.weights)
+        return np.asarray(self.history_weights(histories) @ self.weights)
 
-    def _weights(self, histories: InteractionMatrix) -> Matrix:
+    def history_weights(self, histories: InteractionMatrix) -> Matrix:
+        """Return (users, videos) float32 weights as the model counts them."""
         weights = histories.weights
         if not self.config.binary:
             return weights
@@ -75,7 +85,8 @@ def _gigabytes(videos: int) -> float:
     return videos**2 * (8 + 4) / 1e9
 
 
-def _gram(weights: Matrix) -> npt.NDArray[np.float64]:
+def history_gram(weights: Matrix) -> npt.NDArray[np.float64]:
+    """Return the (videos, videos) float64 matrix XᵀX of (users, videos) weights, column-major."""
     # Column-major, so that LAPACK works in place.
     transposed = weights.T.tocsr()
     gram = np.empty((weights.shape[1], weights.shape[1]), order="F")

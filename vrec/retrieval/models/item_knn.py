@@ -13,6 +13,7 @@ from vrec.retrieval.config import ItemKnnConfig
 from vrec.retrieval.deadline import TimeCheck, checked, no_limit
 from vrec.retrieval.interaction_matrix import InteractionMatrix, Matrix, csr_arrays, restore_csr
 from vrec.retrieval.row_statistics import RowMoments, RowWeighting
+from vrec.retrieval.shopper_weights import scale_users
 from vrec.retrieval.similarity import (
     BlockMapper,
     SimilarityFormula,
@@ -40,6 +41,7 @@ class ItemKnn(MatrixRecommender[ItemKnnConfig]):
 
     kind = "item_knn"
     Config = ItemKnnConfig
+    weighs_shoppers = True
 
     def __init__(self, config: ItemKnnConfig | None = None, map_blocks: BlockMapper = map_in_threads) -> None:
         super().__init__(config)
@@ -48,7 +50,9 @@ class ItemKnn(MatrixRecommender[ItemKnnConfig]):
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         formula = choose_video_formula(histories.weights, self.config, video_similarity_task, self.check_time)
         self.report = asdict(formula)
-        self.similarities = similar_videos(histories.weights, formula, self.map_blocks, self.check_time)
+        self.similarities = similar_videos(
+            histories.weights, formula, self.map_blocks, self.check_time, shopper_weights=self.shopper_weights
+        )
 
     def score_block(self, histories: InteractionMatrix, users: npt.NDArray[np.int64]) -> Scores:
         weights = histories.weights
@@ -72,6 +76,8 @@ def similar_videos(
     formula: SimilarityFormula,
     map_blocks: BlockMapper = map_in_threads,
     check: TimeCheck = no_limit,
+    *,
+    shopper_weights: npt.NDArray[np.float64] | None = None,
 ) -> Matrix:
     """Return the similarities of each video to its nearest videos.
 
@@ -80,22 +86,33 @@ def similar_videos(
         formula: Settings of the similarity.
         map_blocks: How the blocks of rows are computed.
         check: Check of the time, after each block.
+        shopper_weights: (users,) weights in [0, 1] of the users in sums over users; None for all 1.
 
     Returns:
         (videos, videos) sparse float32 with the `neighbours` greatest similarities per row.
     """
     videos = weights.shape[1]
-    task = with_long_columns(video_similarity_task(weights, formula))
+    task = with_long_columns(video_similarity_task(weights, formula, shopper_weights))
     blocks = checked(map_blocks(nearest_rows, task, row_blocks(videos)), check)
     return stack_nearest(blocks, (videos, videos), formula.neighbours)
 
 
-def video_similarity_task(weights: Matrix, formula: SimilarityFormula) -> SimilarityTask:
-    """Return the comparison of all videos of (users, videos) float32 weights with each other."""
+def video_similarity_task(
+    weights: Matrix,
+    formula: SimilarityFormula,
+    shopper_weights: npt.NDArray[np.float64] | None = None,
+) -> SimilarityTask:
+    """Return the comparison of all videos of (users, videos) float32 weights with each other.
+
+    With (users,) `shopper_weights` each term of a sum over users is multiplied by the user's.
+    """
     rows = weights.T.tocsr()
     weighting = RowWeighting.fit(rows, formula.weighting)
     right = weighting.apply_to_columns(weights, rows)
     rows = weighting.apply(rows)
+    if shopper_weights is not None:
+        right = scale_users(right, np.sqrt(shopper_weights))
+        rows = right.T.tocsr()
     moments = RowMoments.from_rows(rows, formula.similarity)
     own_keys = np.arange(rows.shape[0], dtype=np.int32)
     return SimilarityTask(rows, right, moments, moments, formula, own_keys, own_keys, weight_range(right))

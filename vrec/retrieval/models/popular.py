@@ -1,5 +1,7 @@
 """Popularity baseline: videos by their number of users."""
 
+from typing import Self
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -9,7 +11,7 @@ from vrec.core.artifact import Arrays
 from vrec.core.types import CatalogContent, Ids, IdsByUser
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import PopularConfig
-from vrec.retrieval.interaction_matrix import InteractionMatrix
+from vrec.retrieval.interaction_matrix import IdVocabulary, InteractionMatrix
 from vrec.retrieval.topk import Scores
 
 DAY_US = 86_400_000_000
@@ -25,12 +27,24 @@ class PopularRecommender(MatrixRecommender[PopularConfig]):
 
     kind = "popular"
     Config = PopularConfig
+    weighs_shoppers = True
+
+    @classmethod
+    def from_counts(cls, videos: IdVocabulary, counts: npt.NDArray[np.float32]) -> Self:
+        """Return a model without users that ranks videos by given (videos,) counts, such as noised ones."""
+        model = cls()
+        model.users, model.videos = IdVocabulary(pa.array([], pa.string())), videos
+        model.histories = InteractionMatrix.empty(len(videos))
+        model.popularity = np.asarray(counts, np.float32)
+        return model
 
     def _fit(self, histories: InteractionMatrix, content: CatalogContent | None) -> None:
         counts = np.ones(len(histories.at))
         if self.config.half_life_days is not None:
             age_days = (histories.at.max() - histories.at) / DAY_US
             counts = np.exp2(-age_days / self.config.half_life_days)
+        if self.shopper_weights is not None:
+            counts *= np.repeat(self.shopper_weights, np.diff(histories.weights.indptr))
         # Sorted by count within a video, so that the sum does not depend on the users' ids.
         order = np.lexsort((counts, histories.weights.indices))
         total = np.bincount(

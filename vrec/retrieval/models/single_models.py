@@ -27,6 +27,7 @@ SINGLE_MODELS: Mapping[str, str] = {
     "propagate": "propagate:PropagationRecommender",
     "graph_filter": "graph_filter:GraphFilter",
     "multimodal": "multimodal:MultimodalFilter",
+    "creators": "creators:CreatorRecommender",
 }
 """Module in `vrec.retrieval.models` and class of each recommender, by name. A module is imported when its
 model is used: some need torch, whose import takes longer than many fits."""

@@ -7,6 +7,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from vrec.config.serve import ExperimentArmConfig, ExperimentConfig
+from vrec.events.links import without_accounts
 from vrec.profiles.stores.fold import VideoLookup
 from vrec.serving.ab_test.start import ExperimentStart
 from vrec.serving.arm_days import ArmDay
@@ -45,7 +46,11 @@ class ExperimentRuns:
         return min(one.cursor for one in (*self.start.earlier, self.start))
 
     def add(self, events: pa.Table) -> None:
-        """Count EVENTS in the order of the log, each added once; see ArmCounts."""
+        """Count EVENTS in the order of the log, each added once; see ArmCounts.
+
+        Those of accounts in other domains are left out.
+        """
+        events = without_accounts(events)
         if len(self._counts) == 1 or not events.num_rows:
             self._counts[-1].add(events)
             return

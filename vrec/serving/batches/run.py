@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vrec.core.errors import ServeError, VrecError
-from vrec.core.schema import RANKED, SESSION_PREFIX
+from vrec.core.schema import DOMAIN_PREFIX, RANKED, SESSION_PREFIX
 from vrec.serving.batches.folder import BatchFolder, BatchState
 from vrec.serving.messages import ListResult, ReadPosition, RecommendQuery
 
@@ -155,7 +155,7 @@ async def _accounts(export: ExportEvents) -> AsyncIterator[str]:
         if not events.num_rows:
             return
         for name in events.column("user_id").unique().to_pylist():
-            if name not in seen and not name.startswith(SESSION_PREFIX):
+            if name not in seen and not name.startswith((SESSION_PREFIX, DOMAIN_PREFIX)):
                 seen.add(name)
                 yield name
 

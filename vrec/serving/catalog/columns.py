@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vrec.core.compute import pc
+from vrec.core.pauses import pause_if_due
 from vrec.core.schema import VIDEOS, conform
 from vrec.core.types import CatalogContent
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles
@@ -19,7 +20,8 @@ from vrec.serving.streams.states import STREAM_URI
 Mask = npt.NDArray[np.bool_]
 
 CODED_COLUMNS = ("creator", "category", "kind", "language")
-PLAIN_COLUMNS = ("price", "available", "published_at", "expires_at", "vectors", "is_stream", "video_counts")
+PLAIN_COLUMNS = ("price", "available", "published_at", "expires_at", "vectors", "is_stream")
+FURTHER_COLUMNS = ("video_counts", "arrived")
 
 
 class OverlayMapping(Mapping[str, int]):
@@ -79,9 +81,16 @@ class FilterColumns:
 
     @classmethod
     def from_content(cls, content: CatalogContent) -> Self:
-        """Build the columns from VIDEOS and EMBEDDINGS; raises as `CatalogArrays.from_content`."""
+        """Build the columns from VIDEOS and EMBEDDINGS; raises as `CatalogArrays.from_content`.
+
+        Videos of `other_domains` are not available: they tell what shoppers like, and are in no list.
+        """
         catalog = CatalogArrays.from_content(content)
         assert content.videos is not None
+        if content.other_domains:
+            others = pa.array(content.other_domains, pa.string())
+            is_other = np.asarray(pc.is_in(content.videos.column("domain"), value_set=others))
+            catalog = replace(catalog, available=catalog.available & ~is_other)
         videos = conform(content.videos, VIDEOS, stage="serving", extra=True)
         is_stream = np.asarray(pc.starts_with(videos.column("uri"), STREAM_URI))
         return cls(catalog, *encode_categories(videos.column("language")), is_stream)
@@ -95,7 +104,11 @@ class GrowableColumns:
     """
 
     def __init__(self, columns: FilterColumns, video_counts: Doubles, spare: int) -> None:
-        """Copy columns and (N, len(VIDEO_COUNT_KEYS)) counts into arrays with `spare` rows more."""
+        """Copy columns and (N, len(VIDEO_COUNT_KEYS)) counts into arrays with `spare` rows more.
+
+        The column "arrived" has the times at which added videos arrived, µs since 1970.
+        """
+        count = len(columns.catalog.video_ids)
         self._names = {
             "creator": CategoryCodes(columns.catalog.creators),
             "category": CategoryCodes(columns.catalog.categories),
@@ -104,7 +117,7 @@ class GrowableColumns:
         }
         self._arrays = {
             name: np.concatenate([array, np.zeros((spare, *array.shape[1:]), array.dtype)])
-            for name, array in _arrays_by_name(columns, video_counts).items()
+            for name, array in _arrays_by_name(columns, video_counts, np.zeros(count, np.int64)).items()
         }
         self.ids, self.tags = list(columns.catalog.video_ids), list(columns.catalog.tags)
         self._added_by_tag: dict[str, list[int]] = {}
@@ -117,9 +130,13 @@ class GrowableColumns:
         """Number of rows that can still be added."""
         return len(self._arrays["price"]) - len(self.ids)
 
-    def add(self, columns: FilterColumns, video_counts: Doubles) -> int:
-        """Append videos and return the row of the first; there must be enough spare rows."""
-        start, catalog, arrays = len(self), columns.catalog, _arrays_by_name(columns, video_counts)
+    def add(self, columns: FilterColumns, video_counts: Doubles, arrived: RowIndices) -> int:
+        """Append videos that arrived at (N,) times and return the row of the first.
+
+        There must be enough spare rows.
+        """
+        start, catalog = len(self), columns.catalog
+        arrays = _arrays_by_name(columns, video_counts, arrived)
         names = (catalog.creators, catalog.categories, catalog.kinds, columns.languages)
         for name, own in zip(CODED_COLUMNS, names, strict=True):
             arrays[name] = self._names[name].recode(arrays[name], own)
@@ -131,6 +148,26 @@ class GrowableColumns:
         self.ids += catalog.video_ids
         self.tags += catalog.tags
         return start
+
+    def compacted(self, base: int, kept: RowIndices, spare: int) -> Self:
+        """Return a copy of the first `base` rows and the (N,) kept ones of the others, with spare rows."""
+        other = object.__new__(type(self))
+        other._names = {name: CategoryCodes(codes.names) for name, codes in self._names.items()}
+        other._arrays = {}
+        for name, array in self._arrays.items():
+            grown = np.zeros((base + len(kept) + spare, *array.shape[1:]), array.dtype)
+            grown[:base], grown[base : base + len(kept)] = array[:base], array[kept]
+            other._arrays[name] = grown
+            pause_if_due()
+        numbers: list[int] = kept.tolist()
+        other.ids = [*self.ids[:base], *(self.ids[row] for row in numbers)]
+        other.tags = [*self.tags[:base], *(self.tags[row] for row in numbers)]
+        place = {row: to for to, row in enumerate(numbers, base)}
+        other._added_by_tag = {
+            tag: [place[row] for row in rows if row in place] for tag, rows in self._added_by_tag.items()
+        }
+        pause_if_due()
+        return other
 
     def added_with(self, tags: Collection[str], count: int) -> RowIndices:
         """Return those of the first `count` rows that were added with one of some tags, in any order."""
@@ -172,17 +209,12 @@ def zero_counts(count: int) -> Doubles:
     return np.zeros((count, len(VIDEO_COUNT_KEYS)))
 
 
-def concat_videos(rows: Sequence[pa.Table]) -> pa.Table:
-    """Concatenate VIDEOS tables; raises SchemaError."""
-    if not all(row.schema.equals(rows[0].schema) for row in rows):
-        rows = [conform(row, VIDEOS, stage="serving", extra=True) for row in rows]
-    # As one piece: every look at a column of thousands would cost more than to copy it.
-    return conform(pa.concat_tables(rows).combine_chunks(), VIDEOS, stage="serving", extra=True)
-
-
-def _arrays_by_name(columns: FilterColumns, video_counts: Doubles) -> dict[str, npt.NDArray[Any]]:
+def _arrays_by_name(
+    columns: FilterColumns, video_counts: Doubles, arrived: RowIndices
+) -> dict[str, npt.NDArray[Any]]:
     catalog = columns.catalog
     coded = (catalog.creator, catalog.category, catalog.kind, columns.language)
     times = (catalog.published_at, catalog.expires_at)
-    plain = (catalog.price, catalog.available, *times, catalog.vectors, columns.is_stream, video_counts)
-    return dict(zip((*CODED_COLUMNS, *PLAIN_COLUMNS), (*coded, *plain), strict=True))
+    plain = (catalog.price, catalog.available, *times, catalog.vectors, columns.is_stream)
+    arrays = (*coded, *plain, video_counts, arrived)
+    return dict(zip((*CODED_COLUMNS, *PLAIN_COLUMNS, *FURTHER_COLUMNS), arrays, strict=True))

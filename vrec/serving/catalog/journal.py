@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from vrec.core.errors import OutputError, SourceError, os_error_reason
+from vrec.core.pauses import pause_if_due
 from vrec.core.tables import StorageFolder
 from vrec.core.uris import join_uri
 from vrec.serving.catalog.clock import FIRST_STAMP, HybridClock, Stamp, wall_clock_us
@@ -50,7 +51,11 @@ class CatalogJournal:
         self._folder = StorageFolder(join_uri(data, CHANGES))
         self._clock, self._lock = HybridClock(now), RLock()
         self._files: dict[str, JournalState] = {}
+        self._written: dict[str, JournalState] = {}
+        """State that this process wrote last, by file name, until it has been merged."""
         self._state, self._revision = JournalState(), 0
+        self.changes = 0
+        """Number of changes of videos so far."""
         self._changed_at: dict[str, int] = {}
         """Revision of each video's last change."""
         self._modified: tuple[int, float] | None = None
@@ -112,6 +117,7 @@ class CatalogJournal:
             for edit in edits:
                 stamp = self._clock.tick()
                 state.merge(JournalState({edit.video_id: edit_registers(edit, stamp)}))
+                pause_if_due()
             self._write(stamp, state)
             self._appended += 1
             self.read(force=True)
@@ -185,6 +191,7 @@ class CatalogJournal:
     def _write(self, stamp: Stamp, state: JournalState) -> None:
         name = f"{stamp.time:020d}-{stamp.ticks:08d}-{uuid.uuid4().hex}{SUFFIX}"
         self._folder.write(name, pack_state(state))
+        self._written = {name: state}
         if self._folder.local and hasattr(os, "O_DIRECTORY"):
             with _storage_errors(self._folder.uri):
                 # The name too must survive a loss of power, above all before merged files are removed.
@@ -211,7 +218,12 @@ class CatalogJournal:
         new, error = JournalState(), None
         for name in found.keys() - self._files.keys() - self.damaged.keys():
             try:
-                self._files[name] = unpack_state(self._folder.read(name), found[name])
+                written = self._written.pop(name, None)
+                self._files[name] = (
+                    unpack_state(self._folder.read(name), found[name])
+                    if written is None
+                    else written.received(found[name])
+                )
             except FileNotFoundError:
                 continue  # merged meanwhile: the next listing has the merged file
             except (OSError, SourceError) as one:
@@ -256,6 +268,7 @@ class CatalogJournal:
     def _mark(self, changed: Collection[str]) -> None:
         if changed:
             self._revision += 1
+            self.changes += len(changed)
             self._changed_at |= dict.fromkeys(changed, self._revision)
 
     def _modification(self) -> int | None:

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.ranking.reranking.catalog import RowIndices
-from vrec.serving.catalog.columns import Mask, concat_videos
+from vrec.serving.catalog.columns import Mask
 from vrec.serving.catalog.snapshot import CatalogSnapshot
+from vrec.serving.catalog.updates import changed_videos
 from vrec.serving.messages import RequestFilters
 
 NO_FILTERS = RequestFilters()
@@ -90,10 +91,9 @@ def _has_text(snapshot: CatalogSnapshot, word: str) -> Mask:
     mask = np.zeros(snapshot.count, np.bool_)
     mask[: snapshot.view.videos.num_rows] = _contains(snapshot.view.videos, word)
     changed: list[int] = snapshot.changed.tolist()
-    tables = (snapshot.latest[snapshot.catalog.video_ids[row]].row for row in changed)
-    rows = [table for table in tables if table is not None]
-    if rows:
-        mask[snapshot.changed] = _contains(concat_videos(rows), word)
+    changes = [snapshot.latest[snapshot.catalog.video_ids[row]] for row in changed]
+    if changes:
+        mask[snapshot.changed] = _contains(changed_videos(changes), word)
     return mask
 
 

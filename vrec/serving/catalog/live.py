@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, ParamSpec, Protocol, Self, TypeVar
 
 from vrec.bundle.catalog import BundleCatalog
 from vrec.core.errors import OutputError
+from vrec.core.pauses import with_pauses
 from vrec.serving.bundle_swap import BundleCheck, ServedBundle
 from vrec.serving.catalog.clock import Stamp, wall_clock_us
 from vrec.serving.catalog.journal import CatalogJournal
 from vrec.serving.catalog.registers import Registers
-from vrec.serving.catalog.resolve import bundle_row, resolve_videos
+from vrec.serving.catalog.resolve import resolve_videos
 from vrec.serving.messages import CatalogChange, CatalogEdit, JournalPosition
 
 logger = logging.getLogger("ray.serve")
@@ -27,6 +29,8 @@ class Changeable(Protocol):
 
 
 T = TypeVar("T", bound=Changeable)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,10 @@ class LiveCatalog(Generic[T]):
         self.acknowledged: JournalPosition | None = None
         """Position behind the last edit of this process that was acknowledged; None for none."""
         self._following = asyncio.Lock()
-        self._reached: dict[str, int] = {}
-        """Position reached in the edits of each process that wrote any."""
+        self._reached: dict[str, tuple[int, int]] = {}
+        """Position reached in the edits of each process that wrote any, and the revision that has them."""
+        self._waiting = 0
+        """Number of calls that wait for edits to be applied."""
 
     @property
     def value(self) -> T | None:
@@ -102,15 +108,19 @@ class LiveCatalog(Generic[T]):
 
     async def reach(self, position: JournalPosition | None) -> None:
         """Apply the edits up to a position that another process has reached; raises OutputError."""
-        loaded = self.served.loaded
-        if self._has_reached(position) and (loaded is None or loaded.revision == self.journal.revision):
+        if position is None:
             return
-        async with self._following:
-            if self._has_reached(position):
-                await self._apply()
-            elif position is not None:
-                await self._follow(True)
-                self._reached[position.node] = position.edits
+        loaded, (edits, revision) = self.served.loaded, self._reached.get(position.node, (0, 0))
+        # Edits after the position may be read, but not yet applied: nobody waits for those.
+        if position.edits <= edits and (loaded is None or loaded.revision >= revision):
+            return
+        with self._urgently():
+            async with self._following:
+                if position.edits <= self._reached.get(position.node, (0, 0))[0]:
+                    await self._apply()
+                else:
+                    await self._follow(True)
+                    self._note_reached(position)
 
     async def edit(self, edit: CatalogEdit, check: Callable[[T | None], None]) -> None:
         """Write an edit durably and apply it; see `edit_all`.
@@ -124,28 +134,34 @@ class LiveCatalog(Generic[T]):
             check(state)
             return [edit]
 
-        await self.edit_all(choose)
+        await self.edit_all(choose, urgent=True)
 
     async def edit_all(
-        self, choose: Callable[[T | None], Sequence[CatalogEdit]], *, more: bool = False
+        self, choose: Callable[[T | None], Sequence[CatalogEdit]], *, more: bool = False, urgent: bool = False
     ) -> None:
         """Write edits durably together, after all that were acknowledged before, and apply them.
 
         Args:
             choose: Function that returns the edits for the state before them, or raises if it forbids any.
             more: Whether others of the same request follow, before which none is acknowledged.
+            urgent: Whether to apply them without pauses for other work of the process.
 
         Raises:
             SchemaError: A field is not a column of VIDEOS, or its value is of another type.
             OutputError: The journal cannot be read or written.
         """
+        with self._urgently() if urgent else nullcontext():
+            await self._edit_all(choose, more)
+
+    async def _edit_all(self, choose: Callable[[T | None], Sequence[CatalogEdit]], more: bool) -> None:
         async with self._following:
             await self._follow(True)
             if edits := choose(self.value):
-                await asyncio.to_thread(self.journal.append_all, edits)
+                await self._in_thread(self.journal.append_all, edits)
                 await self._apply()
             if not more and self.journal.position.edits:
                 self.acknowledged = self.journal.position
+                self._note_reached(self.acknowledged)
 
     async def update(self, change: Callable[[T], T]) -> None:
         """Replace the state by what a function makes of it, which must not take edits from it.
@@ -163,20 +179,40 @@ class LiveCatalog(Generic[T]):
         """Merge the journal's files if there are many; see `CatalogJournal.compact`."""
         if not (force or self.journal.has_many_files()):
             return False
-        return await asyncio.to_thread(self._compact, force)
+        async with self._following:
+            return await self._in_thread(self._compact, force)
 
-    def _has_reached(self, position: JournalPosition | None) -> bool:
-        return position is None or position.edits <= self._reached.get(position.node, 0)
+    def _note_reached(self, position: JournalPosition) -> None:
+        loaded = self.served.loaded
+        self._reached[position.node] = (position.edits, 0 if loaded is None else loaded.revision)
+
+    @contextmanager
+    def _urgently(self) -> Iterator[None]:
+        """Let no work on edits pause during the `with`."""
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    async def _in_thread(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do work in a thread, with pauses unless somebody waits for it."""
+
+        def do() -> R:
+            with with_pauses(lambda: self._waiting > 0):
+                return work(*args, **kwargs)
+
+        return await asyncio.to_thread(do)
 
     async def _follow(self, force: bool) -> None:
         try:
-            await asyncio.to_thread(lambda: self.journal.read(force=force))
+            await self._in_thread(self.journal.read, force=force)
         finally:
             await self._apply()
 
     async def _apply(self) -> None:
         while (before := self.served.loaded) is not None and before.revision != self.journal.revision:
-            after = await asyncio.to_thread(self._catch_up, before)
+            after = await self._in_thread(self._catch_up, before)
             # Another bundle may have come meanwhile: then once more, over that one.
             if self.served.loaded is before:
                 self.served.loaded = after
@@ -192,9 +228,7 @@ class LiveCatalog(Generic[T]):
     def _catch_up(self, state: FollowedState[T]) -> FollowedState[T]:
         bundle = state.bundle
         revision, changed = self.journal.changed_since(state.revision)
-        cut = self.journal.cut_of(
-            bundle.version, bundle.made_at, lambda name: bundle_row(bundle, name) is not None
-        )
+        cut = self.journal.cut_of(bundle.version, bundle.made_at, bundle.rows.__contains__)
         return FollowedState(_with_each(state.value, _resolve_each(changed, bundle, cut)), bundle, revision)
 
     def _compact(self, force: bool) -> bool:

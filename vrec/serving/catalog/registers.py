@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from vrec.core.errors import SchemaError
+from vrec.core.pauses import pause_if_due
 from vrec.core.schema import TIMESTAMP, VIDEOS, VectorType
 from vrec.core.types import MODALITIES
 from vrec.serving.catalog.clock import FIRST_STAMP, Stamp
 from vrec.serving.messages import CatalogEdit
 
-FORMAT = 1
+FORMAT = 2
 """The first value of every packed state; other formats are refused."""
 PRESENT, VECTOR = "present", "vector:"
 """Register of a video's presence, and prefix of those of its vectors; the others are columns of VIDEOS."""
@@ -59,11 +60,17 @@ class JournalState:
         """Merge another state into this one, and return the ids of the videos that it changed."""
         changed: set[str] = set()
         for video_id, theirs in other.videos.items():
-            mine = self.videos.setdefault(video_id, {})
+            mine = self.videos.get(video_id)
+            if mine is None:
+                self.videos[video_id] = dict(theirs)
+                if theirs:
+                    changed.add(video_id)
+                continue
             for name, register in theirs.items():
                 if name not in mine or register.stamp > mine[name].stamp:
                     mine[name] = register
                     changed.add(video_id)
+            pause_if_due()
         for version, cut in other.cuts.items():
             mine_cut = self.cuts.get(version, cut)
             self.cuts[version] = BundleCut(
@@ -73,6 +80,17 @@ class JournalState:
                 cut.contains | mine_cut.contains,
             )
         return changed
+
+    def received(self, at: int) -> "JournalState":
+        """Return the state with times for the changes that do not have one yet, as `unpack_state` does."""
+        videos: dict[str, Registers] = {}
+        for video_id, registers in self.videos.items():
+            videos[video_id] = {
+                name: one if one.at else one._replace(at=at or one.stamp.time)
+                for name, one in registers.items()
+            }
+            pause_if_due()
+        return JournalState(videos, dict(self.cuts))
 
     def stamps(self) -> Iterator[Stamp]:
         """Yield all stamps."""
@@ -106,7 +124,9 @@ class JournalState:
             if kept:
                 videos[video_id] = kept
         known = videos.keys()
-        cuts = {version: cut._replace(contains=cut.contains & known) for version, cut in cuts.items()}
+        cuts = {
+            version: cut._replace(contains=frozenset(cut.contains & known)) for version, cut in cuts.items()
+        }
         return JournalState(videos, cuts)
 
 
@@ -131,10 +151,14 @@ def edit_registers(edit: CatalogEdit, stamp: Stamp) -> Registers:
 
 def pack_state(state: JournalState) -> bytes:
     """Encode a state as bytes."""
-    videos = {
-        video_id: {name: (*one.stamp, one.at, one.value) for name, one in registers.items()}
-        for video_id, registers in state.videos.items()
-    }
+    videos: dict[str, list[tuple[Stamp, int, dict[str, Any]]]] = {}
+    for video_id, registers in state.videos.items():
+        # Those of one change are together: most have their stamp and time in common.
+        changes: dict[tuple[Stamp, int], dict[str, Any]] = {}
+        for name, one in registers.items():
+            changes.setdefault((one.stamp, one.at), {})[name] = one.value
+        videos[video_id] = [(stamp, at, values) for (stamp, at), values in changes.items()]
+        pause_if_due()
     cuts = {
         version: (cut.cut, cut.recorded, sorted(cut.contains)) for version, cut in sorted(state.cuts.items())
     }
@@ -158,10 +182,7 @@ def unpack_state(data: bytes, at: int) -> JournalState:
         if form != FORMAT:
             raise ValueError(f"its format is {form}, want {FORMAT}")
         state = JournalState(
-            {
-                str(video_id): {str(name): _register(values, at) for name, values in registers.items()}
-                for video_id, registers in videos.items()
-            },
+            {str(video_id): _registers(changes, at) for video_id, changes in videos.items()},
             {
                 str(version): BundleCut(_stamp(cut), _stamp(recorded), frozenset(map(str, contains)))
                 for version, (cut, recorded, contains) in cuts.items()
@@ -172,9 +193,15 @@ def unpack_state(data: bytes, at: int) -> JournalState:
     return state
 
 
-def _register(values: Sequence[Any], at: int) -> Register:
-    time, ticks, node, known_at, value = values
-    return Register(_stamp((time, ticks, node)), int(known_at) or at or int(time), value)
+def _registers(changes: Sequence[Any], at: int) -> Registers:
+    registers: Registers = {}
+    for raw_stamp, known_at, values in changes:
+        stamp = _stamp(raw_stamp)
+        time = int(known_at) or at or stamp.time
+        for name, value in values.items():
+            registers[str(name)] = Register(stamp, time, value)
+    pause_if_due()
+    return registers
 
 
 def _stamp(values: Sequence[Any]) -> Stamp:
@@ -185,6 +212,7 @@ def _stamp(values: Sequence[Any]) -> Stamp:
 _COLUMNS: Mapping[str, tuple[pa.DataType | VectorType, bool]] = {
     column.name: (column.type, column.nullable) for column in VIDEOS.columns[1:]
 }
+_TEXTS = frozenset(name for name, (kind, _) in _COLUMNS.items() if kind == pa.string())
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -196,6 +224,8 @@ def _plain(name: str, value: Any) -> Any:
     if name not in _COLUMNS:
         raise SchemaError(f"a catalog change names {name}, which is no column of VIDEOS that can change")
     kind, nullable = _COLUMNS[name]
+    if name in _TEXTS and isinstance(value, str) and value.isascii():
+        return value  # as what Arrow would make of it
     wrong = SchemaError(f"a catalog change sets {name} to {value!r:.100}, want {kind}")
     if value is None:
         if not nullable:
@@ -210,6 +240,8 @@ def _plain(name: str, value: Any) -> Any:
     if kind == TIMESTAMP:
         return scalar.value if isinstance(value, datetime) else int(value)
     plain = scalar.as_py()
-    if isinstance(plain, list) and None in plain:
+    if not isinstance(plain, list):
+        return plain
+    if None in plain:
         raise wrong
-    return plain
+    return tuple(plain)  # as it comes back from its bytes

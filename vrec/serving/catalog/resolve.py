@@ -1,15 +1,14 @@
 """Videos as a catalog has them: a bundle's rows with the edits that the bundle does not supersede."""
 
-from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from vrec.bundle.catalog import BundleCatalog
+from vrec.core.pauses import pause_if_due
 from vrec.core.schema import VIDEOS
 from vrec.core.types import MODALITIES, Modality, Vectors
 from vrec.serving.catalog.clock import Stamp
@@ -18,13 +17,6 @@ from vrec.serving.messages import CatalogChange
 
 _COLUMNS = frozenset(column.name for column in VIDEOS.columns)
 _NO_ROWS = VIDEOS.arrow().empty_table()
-
-
-def bundle_row(bundle: BundleCatalog, video_id: str) -> int | None:
-    """Return the row of a video in the bundle's VIDEOS, which are sorted by id; None if it has none."""
-    ids = bundle.videos.column("video_id")
-    row = bisect_left(ids, video_id, key=lambda value: value.as_py())
-    return row if row < len(ids) and ids[row].as_py() == video_id else None
 
 
 def resolve_videos(
@@ -44,42 +36,56 @@ def resolve_videos(
         ArrowInvalid: A value does not fit its column.
         ArrowTypeError: Likewise.
     """
-    rows = {video_id: bundle_row(bundle, video_id) for video_id in changed}
-    bundled = [row for row in rows.values() if row is not None]
-    # All rows at once, since each access to a table costs more than a row.
-    known = dict(zip(bundled, bundle.videos.take(bundled).to_pylist() if bundled else [], strict=True))
-    changes: list[CatalogChange] = []
-    present: list[dict[str, Any]] = []
+    rows, changes = bundle.rows, list[CatalogChange]()
+    present: list[int] = []
+    set_values: dict[str, dict[int, Any]] = {name: {} for name in _COLUMNS}
     for video_id, registers in changed.items():
-        row = rows[video_id]
-        live = registers if row is None else {name: one for name, one in registers.items() if one.stamp > cut}
+        row = rows.get(video_id, -1)
+        live = registers if row < 0 else {name: one for name, one in registers.items() if one.stamp > cut}
         presence = live.get(PRESENT)
-        times = [presence] if presence is not None else list(live.values())
+        times = (presence,) if presence is not None else live.values()
         at = max((one.at for one in times), default=bundle.made_at)
-        if not (row is not None if presence is None else bool(presence.value)):
+        if not (row >= 0 if presence is None else presence.value):
             changes.append(CatalogChange(video_id, at, None))
             continue
-        values = {} if row is None else known[row]
-        present.append(
-            {**values, **{name: one.value for name, one in live.items() if name in _COLUMNS}}
-            | {"video_id": video_id}
-        )
-        # The row is set below, when all rows are one table.
-        changes.append(CatalogChange(video_id, at, _NO_ROWS, *_vectors(live)))
+        number = len(present)
+        present.append(row)
+        for name, one in live.items():
+            if name in _COLUMNS:
+                set_values[name][number] = one.value
+        set_values["video_id"][number] = video_id
+        # Its row is set below, when all rows are one table.
+        changes.append(CatalogChange(video_id, at, _NO_ROWS, *_vectors(live), number))
+        pause_if_due()
     if not present:
         return changes
-    table = pa.table(
-        {
-            field.name: pa.array([values.get(field.name) for values in present], field.type)
-            for field in VIDEOS.arrow()
-        },
-        schema=VIDEOS.arrow(),
-    )
-    place = count()
-    return [
-        change if change.row is None else replace(change, row=table.slice(next(place), 1))
-        for change in changes
-    ]
+    table = _rows_of(bundle, present, set_values)
+    return [change if change.row is None else replace(change, row=table) for change in changes]
+
+
+def _rows_of(
+    bundle: BundleCatalog, rows: Sequence[int], set_values: Mapping[str, Mapping[int, Any]]
+) -> pa.Table:
+    """Return VIDEOS of a bundle's rows, −1 for videos that it lacks, with other values in some places.
+
+    Args:
+        bundle: The bundle.
+        rows: Rows of the videos.
+        set_values: Values by place in the result, by column.
+    """
+    places = pa.array([None if row < 0 else row for row in rows], pa.int64())
+    columns: list[pa.Array] = []
+    for field in VIDEOS.arrow():
+        known, own = bundle.videos.column(field.name), set_values[field.name]
+        if len(own) == len(rows):
+            values: list[Any] = [own[place] for place in range(len(rows))]
+        else:
+            values = known.take(places).to_pylist()
+            for place, value in own.items():
+                values[place] = value
+        columns.append(pa.array(values, field.type))
+        pause_if_due()
+    return pa.Table.from_arrays(columns, schema=VIDEOS.arrow())
 
 
 def _vectors(live: Mapping[str, Register]) -> tuple[dict[Modality, Vectors], dict[Modality, str]]:

@@ -8,13 +8,14 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
+from vrec.core.pauses import pause_if_due
 from vrec.core.schema import VIDEOS, conform
 from vrec.core.types import CatalogContent
 from vrec.ranking.features.video_counts import Doubles
 from vrec.ranking.reranking.catalog import CatalogArrays, Floats, RowIndices, ShopperContext, normalize_tag
 from vrec.ranking.reranking.eligibility_rules import EligibilityRulesConfig, age_limited_tags
 from vrec.serving.catalog.columns import FilterColumns, GrowableColumns, Mask, OverlayMapping, zero_counts
-from vrec.serving.catalog.updates import changes_to_content
+from vrec.serving.catalog.updates import changed_videos, changes_to_content
 from vrec.serving.messages import BooleanFilter, CatalogChange, FilterExpression, RequestFilters
 
 INITIAL_SPARE_ROWS = 1_024
@@ -51,6 +52,10 @@ class BundleCatalogView:
     """Rows by normalized tag."""
     by_creator: RowIndices
     """(M,) all rows, by ascending code of the creator."""
+    creators: RowIndices
+    """(M,) their codes, ascending."""
+    other_domains: tuple[str, ...] = ()
+    """Domains whose videos are in no list."""
 
     @classmethod
     def from_content(cls, content: CatalogContent, encoder: str | None, popular: Sequence[str]) -> Self:
@@ -65,6 +70,7 @@ class BundleCatalogView:
         assert content.videos is not None
         videos = conform(content.videos, VIDEOS, stage="serving", extra=True).combine_chunks()
         by_date = np.argsort(-catalog.published_at, kind="stable")
+        by_creator = np.argsort(catalog.creator, kind="stable")
         first = np.array([catalog.row_by_id[name] for name in popular if name in catalog.row_by_id], np.int64)
         rest = by_date[~np.isin(by_date, first)]
         rows_by_tag: dict[str, list[int]] = defaultdict(list)
@@ -79,7 +85,9 @@ class BundleCatalogView:
             newest_first=by_date[: np.count_nonzero(~np.isnan(catalog.published_at))],
             by_id=np.array(sorted(range(len(ids)), key=lambda row: ids[row]), np.int64),
             rows_by_tag={tag: np.array(rows, np.int64) for tag, rows in rows_by_tag.items()},
-            by_creator=np.argsort(catalog.creator, kind="stable"),
+            by_creator=by_creator,
+            creators=catalog.creator[by_creator].astype(np.int64),
+            other_domains=content.other_domains,
         )
 
 
@@ -96,6 +104,8 @@ class CatalogSnapshot:
         changed_rows: dict[str, int],
         latest: dict[str, CatalogChange],
         before: "CatalogSnapshot | None" = None,
+        *,
+        names: Collection[str] | None = None,
     ) -> None:
         """Build a snapshot.
 
@@ -105,6 +115,7 @@ class CatalogSnapshot:
             changed_rows: Row of each changed video by id, −1 where it was removed.
             latest: Last change of each changed video by id.
             before: Snapshot with the same rows before the last changes, whose work is taken over.
+            names: Ids of the last changes; None for all of `changed_rows`.
         """
         self.view, self._rows, self.changed_rows, self.latest = view, rows, changed_rows, latest
         self.count, base = len(rows), len(view.columns.catalog.video_ids)
@@ -115,12 +126,14 @@ class CatalogSnapshot:
         self.video_counts = rows.column("video_counts", self.count)
         """(N, len(VIDEO_COUNT_KEYS)) counts."""
         known = {} if before is None else before.changed_rows
-        moved = {name: row for name, row in changed_rows.items() if known.get(name) != row}
+        moved = changed_rows if names is None else {name: changed_rows[name] for name in names}
         changed = _NO_ROWS if before is None else before.changed
         outdated = [known[name] for name in moved if known.get(name, -1) >= 0]
         # New rows come last, so that their order stays.
         more = np.array(sorted(row for row in moved.values() if row >= 0), np.int64)
-        self.changed: RowIndices = np.concatenate([changed[~np.isin(changed, outdated)], more])
+        is_outdated = np.zeros(self.count, np.bool_)
+        is_outdated[outdated] = True
+        self.changed: RowIndices = np.concatenate([changed[~is_outdated[changed]], more])
         """Rows of changed and new videos, ascending."""
         self.current_rows: RowIndices = np.arange(base) if before is None else before.current_rows.copy()
         """(M,) current row of each of the bundle's videos, −1 for removed ones."""
@@ -139,7 +152,9 @@ class CatalogSnapshot:
         popular = self.current_rows[view.popular]
         self.popular: RowIndices = np.concatenate([popular[popular >= 0], new])
         """Current rows of all videos: the popular ones first, those that the bundle does not have last."""
+        pause_if_due()
         self._dated, self._dates = self._by_date(new)
+        pause_if_due()
 
     @classmethod
     def from_view(cls, view: BundleCatalogView) -> Self:
@@ -160,21 +175,27 @@ class CatalogSnapshot:
         new = {change.video_id: change for change in changes}
         if not new:
             return self
-        latest, rows, changed_rows, pending = self.latest | new, self._rows, dict(self.changed_rows), new
+        latest, rows, changed_rows = self.latest | new, self._rows, self.changed_rows
         if len(new) > rows.spare_rows:
-            columns = self.view.columns
-            counts = self._counts_of(columns.catalog.video_ids)
-            rows = GrowableColumns(columns, counts, 2 * len(latest) + INITIAL_SPARE_ROWS)
-            changed_rows, pending = {}, latest
-        changed_rows |= dict.fromkeys(pending, -1)
-        changed = [change for change in pending.values() if change.row is not None]
+            rows, changed_rows = self._compacted(2 * (len(latest) + len(new)) + INITIAL_SPARE_ROWS)
+        changed_rows = changed_rows | dict.fromkeys(new, -1)
+        changed = [change for change in new.values() if change.row is not None]
         if changed:
             columns = self._changed_columns(changed)
             ids = columns.catalog.video_ids
-            start = rows.add(columns, self._counts_of(ids))
+            arrived = np.array([change.at for change in changed], np.int64)
+            start = rows.add(columns, self._counts_of(ids), arrived)
             changed_rows |= {video_id: row for row, video_id in enumerate(ids, start)}
-        before = self if rows is self._rows else None
-        return type(self)(self.view, rows, changed_rows, latest, before)
+        pause_if_due()
+        same_rows = rows is self._rows
+        return type(self)(
+            self.view,
+            rows,
+            changed_rows,
+            latest,
+            self if same_rows else None,
+            names=new if same_rows else None,
+        )
 
     def __len__(self) -> int:
         """Return the number of videos, available or not."""
@@ -191,7 +212,7 @@ class CatalogSnapshot:
         if self.catalog.row_by_id.get(video_id) is None:
             return None
         if (change := self.latest.get(video_id)) is not None and change.row is not None:
-            return conform(change.row, VIDEOS, stage="serving", extra=True).to_pylist()[0]
+            return changed_videos([change]).to_pylist()[0]
         row = self.view.columns.catalog.row_by_id[video_id]
         columns = zip(self.view.videos.column_names, self.view.videos.columns, strict=True)
         return {name: column[row].as_py() for name, column in columns}
@@ -199,8 +220,7 @@ class CatalogSnapshot:
     def rows_of_creator(self, code: int) -> RowIndices:
         """Return the current rows of a creator's videos, by the creator's code."""
         view, creator = self.view, self.catalog.creator
-        bundled = view.columns.catalog.creator[view.by_creator]
-        first, end = np.searchsorted(bundled, [code, code + 1])
+        first, end = np.searchsorted(view.creators, [code, code + 1])
         rows = view.by_creator[first:end]
         rows = rows[self.current_rows[rows] == rows]
         return np.concatenate([rows, self.changed[creator[self.changed] == code]])
@@ -285,11 +305,26 @@ class CatalogSnapshot:
         mask[self._rows.added_with(tags, self.count)] = True
         return mask & self.listed
 
+    def _compacted(self, spare: int) -> tuple[GrowableColumns, dict[str, int]]:
+        """Return the columns without outdated rows but with spare ones, and the rows of changed videos."""
+        base = len(self.view.columns.catalog.video_ids)
+        rows = self._rows.compacted(base, self.changed, spare)
+        # A video of the bundle that is removed and comes back has the counts of its row there.
+        present = self.current_rows >= 0
+        rows.column("video_counts", base)[present] = self.video_counts[self.current_rows[present]]
+        place = np.full(self.count, -1)
+        place[self.changed] = np.arange(base, base + len(self.changed))
+        places: list[int] = place[np.array(list(self.changed_rows.values()), np.int64)].tolist()
+        moved = zip(self.changed_rows.items(), places, strict=True)
+        return rows, {name: -1 if row < 0 else to for (name, row), to in moved}
+
     def _changed_columns(self, changes: Sequence[CatalogChange]) -> FilterColumns:
         """Return the columns of changed videos, with the bundle's vectors where they have none."""
         bundled = self.view.columns.catalog
         dim = bundled.vectors.shape[1]
-        columns = FilterColumns.from_content(changes_to_content(changes, self.view.encoder, dim))
+        content = changes_to_content(changes, self.view.encoder, dim)
+        columns = FilterColumns.from_content(replace(content, other_domains=self.view.other_domains))
+        pause_if_due()
         catalog = columns.catalog
         vectors = catalog.vectors if catalog.vectors.shape[1] else np.zeros((len(changes), dim), np.float32)
         for row, video_id in enumerate(catalog.video_ids):
@@ -329,15 +364,13 @@ class CatalogSnapshot:
             rest = places[before.arrived]
             rest = rest[rest >= 0]
         order = sorted(new, key=lambda name: (-self.latest[name].at, name))
-        if len(rest) and order and self._arrived_at(rest[0]) >= self.latest[order[-1]].at:
+        arrived = self._rows.column("arrived", self.count)
+        if len(rest) and order and arrived[rest[0]] >= self.latest[order[-1]].at:
             # Not all of them came after the others.
             names = [*new, *(self.catalog.video_ids[row] for row in rest.tolist())]
             order = sorted(names, key=lambda name: (-self.latest[name].at, name))
             rest = _NO_ROWS
         return np.concatenate([np.array([self.changed_rows[name] for name in order], np.int64), rest])
-
-    def _arrived_at(self, row: int) -> int:
-        return self.latest[self.catalog.video_ids[row]].at
 
     def _by_date(self, new: RowIndices) -> tuple[RowIndices, Floats]:
         """Return the rows of the videos with a date, newest first, and their negated dates.
@@ -347,9 +380,10 @@ class CatalogSnapshot:
         unchanged, bundled = self.view.newest_first, self.view.columns.catalog
         unchanged = unchanged[self.current_rows[unchanged] == unchanged]
         dates = self.catalog.published_at[self.changed].copy()
-        undated = np.isnan(dates) & np.isin(self.changed, new)
-        arrived: list[int] = self.changed[undated].tolist()
-        dates[undated] = [self.latest[self.catalog.video_ids[row]].at for row in arrived]
+        is_new = np.zeros(self.count, np.bool_)
+        is_new[new] = True
+        undated = np.isnan(dates) & is_new[self.changed]
+        dates[undated] = self._rows.column("arrived", self.count)[self.changed[undated]]
         rows, dates = self.changed[~np.isnan(dates)], dates[~np.isnan(dates)]
         order = np.argsort(-dates, kind="stable")
         known = -bundled.published_at[unchanged]

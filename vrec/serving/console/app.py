@@ -22,12 +22,18 @@ from vrec.serving.console.pages import (
     uploads,
 )
 from vrec.serving.console.requests import CONSOLE, ConsoleRequest, local_path_of, read_form_fields
-from vrec.serving.console.sessions import SESSION_COOKIE, SESSION_S, ConsoleSession, SessionSigner
+from vrec.serving.console.sessions import (
+    SESSION_COOKIE,
+    SESSION_S,
+    ConsoleSession,
+    SessionSigner,
+    claimed_key,
+)
 from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.http.audit import mark_audited_as
 from vrec.serving.http.errors import HttpProblem, log_error, request_id_of, to_problem
 from vrec.serving.http.keys import ApiKeyring
-from vrec.serving.http.routers import service_router
+from vrec.serving.http.routers import PageRoute, service_router
 from vrec.serving.http.routes.pages import PAGE_POLICY, file_route
 
 STATIC = Path(__file__).parent / "static"
@@ -35,6 +41,8 @@ LANGUAGE_COOKIE = "vrec-console-language"
 LANGUAGE_S = 365 * 86_400
 """Seconds for which the reader's choice of a language is kept."""
 SIGN_IN = f"{CONSOLE}/sign-in"
+ENDED = "ended"
+"""Problem of a reader who was signed in, and is no longer."""
 SCOPE = "manage"
 """Scope of keys that may use the console."""
 Handler = Callable[[ConsoleRequest], Awaitable[Response]]
@@ -56,11 +64,8 @@ def console_routes(
     """Return the routes below `/console`; without API keys they need no session."""
     router, console = service_router(is_open=True), _Console(backend, config, keys, access)
     for file in sorted(STATIC.iterdir()):
-        router.add_api_route(
-            f"{CONSOLE}/static/{file.name}",
-            file_route(file),
-            methods=["GET", "HEAD"],
-            include_in_schema=False,
+        router.routes.append(
+            PageRoute(f"{CONSOLE}/static/{file.name}", file_route(file), include_in_schema=False)
         )
     console.add(router, "GET", "/sign-in", _show_sign_in, is_open=True)
     console.add(router, "POST", "/sign-in", console.sign_in, is_open=True)
@@ -104,7 +109,8 @@ class _Console:
             response.headers["referrer-policy"] = "same-origin"
             return response
 
-        router.add_api_route(f"{CONSOLE}{path}", respond, methods=[method], include_in_schema=False)
+        route = PageRoute(f"{CONSOLE}{path}", respond, methods=[method], include_in_schema=False)
+        router.routes.append(route)
 
     async def _request_of(self, request: Request) -> tuple[ConsoleRequest, bool]:
         """Return the request with its session, and whether that is a new one."""
@@ -112,6 +118,7 @@ class _Console:
         session = await asyncio.to_thread(self._signer.session, cookie) if cookie else None
         if session is not None and session.key and not self._may_manage(session.key):
             session = None
+        has_ended = session is None and claimed_key(cookie) != ""
         is_new, session = session is None, session or ConsoleSession.begin()
         token = await asyncio.to_thread(self._signer.form_token, session)
         accepted = request.headers.getlist("accept-language")
@@ -119,11 +126,13 @@ class _Console:
         page = ConsoleRequest(
             request, self._backend, self._config, language, session, token, self._keys is not None
         )
+        page = replace(page, has_ended=has_ended)
         return page, is_new
 
     async def _answer(self, page: ConsoleRequest, handler: Handler, *, is_open: bool) -> Response:
         if not is_open and not page.signed_in:
-            return page.moved(SIGN_IN, next=page.here if page.request.method == "GET" else CONSOLE)
+            here = page.here if page.request.method == "GET" else CONSOLE
+            return page.moved(SIGN_IN, next=here, **({"problem": ENDED} if page.has_ended else {}))
         if page.request.method != "POST":
             return await handler(page)
         form = await read_form_fields(page.request)
@@ -162,7 +171,8 @@ class _Console:
 
 async def _show_sign_in(page: ConsoleRequest) -> Response:
     target = local_path_of(page.query("next"))
-    return page.moved(target) if page.signed_in else page.page("sign_in.html", next=target, problem="")
+    problem = ENDED if page.has_ended or page.query("problem") == ENDED else ""
+    return page.moved(target) if page.signed_in else page.page("sign_in.html", next=target, problem=problem)
 
 
 async def _refuse_path(page: ConsoleRequest) -> Response:

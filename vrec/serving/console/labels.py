@@ -14,6 +14,7 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "like": mark("Liked"),
         "share": mark("Shared"),
         "follow": mark("Followed the creator"),
+        "gift": mark("Gave a gift"),
         "cart": mark("Put in the cart"),
         "purchase": mark("Bought"),
         "hide": mark("Hidden by the shopper"),
@@ -21,7 +22,9 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "dislike": mark("Disliked"),
         "skip": mark("Skipped"),
         "unlike": mark("Like taken back"),
+        "unfollow": mark("No longer follows the creator"),
         "refund": mark("Refunded"),
+        "search": mark("Searched"),
     },
     "rule": {
         "unknown": mark("not in the catalog"),

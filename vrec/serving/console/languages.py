@@ -1,6 +1,5 @@
 """Languages of the console: translations from gettext catalogs, and numbers and times as they are written."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,10 +9,10 @@ from typing import ClassVar
 
 from babel import Locale
 from babel.dates import format_date, format_datetime
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal, format_percent
-from babel.support import NullTranslations, Translations
+from babel.support import NullTranslations
+
+from vrec.core.translations import load_translations
 
 CATALOGS = Path(__file__).parent / "locale"
 """Folder of the catalogs, `LANGUAGE/console.po`; the texts of the source are English."""
@@ -81,15 +80,7 @@ class ConsoleLanguage:
 def console_language(code: str) -> ConsoleLanguage:
     """Load a language, one of ConsoleLanguage.NAMES."""
     locale = Locale.parse({"en": "en_US", "zh": "zh_Hans_CN"}[code])
-    file = CATALOGS / code / "console.po"
-    if not file.exists():
-        return ConsoleLanguage(code, NullTranslations(), locale)
-    with file.open("rb") as source:
-        catalog = read_po(source, locale=code, abort_invalid=True)
-    compiled = io.BytesIO()
-    write_mo(compiled, catalog)
-    compiled.seek(0)
-    return ConsoleLanguage(code, Translations(compiled), locale)
+    return ConsoleLanguage(code, load_translations(CATALOGS / code / "console.po", code), locale)
 
 
 def choose_language(chosen: str | None, accepted: Sequence[str]) -> ConsoleLanguage:

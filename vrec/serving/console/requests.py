@@ -36,6 +36,8 @@ class ConsoleRequest:
     """Token of the session's forms."""
     has_keys: bool
     """Whether the service has API keys."""
+    has_ended: bool = False
+    """Whether the reader was signed in, and is no longer."""
     form: Mapping[str, str] = field(default_factory=dict)
     """Fields of the form; {} for a request without one."""
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import pyarrow as pa
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
@@ -15,7 +14,6 @@ from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig, experiment_settings
 from vrec.core.errors import VrecError
 from vrec.core.types import ApplyResult
-from vrec.profiles.profile import Profile
 from vrec.profiles.stores.codec import EventRow
 from vrec.serving.arm_days import ArmDay
 from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
@@ -26,30 +24,37 @@ from vrec.serving.catalog.versions import card_version
 from vrec.serving.deployments.audit import AuditLog
 from vrec.serving.deployments.batches import BatchContext, BatchOperations
 from vrec.serving.deployments.bundles import BundleOperations
+from vrec.serving.deployments.circuit_breaker import CircuitBreaker
+from vrec.serving.deployments.consents import ConsentOperations
+from vrec.serving.deployments.conversations import ConversationOperations
+from vrec.serving.deployments.creators import CreatorOperations
 from vrec.serving.deployments.event_sender import EventSender
 from vrec.serving.deployments.experiment import ExperimentOperations
+from vrec.serving.deployments.handles import DeploymentHandle, EncoderHandle, ProfilesHandle, RankingHandle
+from vrec.serving.deployments.learned_searches import LearnedSearches
+from vrec.serving.deployments.links import LinkOperations
 from vrec.serving.deployments.local_handle import LocalRankingHandle
+from vrec.serving.deployments.moments import MomentOperations
+from vrec.serving.deployments.old_streams import StreamCleaner
 from vrec.serving.deployments.protocol import (
     BackendUnavailable,
     Card,
-    DeploymentHandle,
-    EncoderHandle,
-    ProfilesHandle,
-    RankingHandle,
     UnknownVideo,
     VideoChanged,
     VideoIdTaken,
 )
 from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.deployments.records import RecordOperations
 from vrec.serving.deployments.replies import await_reply, readiness_error
 from vrec.serving.deployments.rules import RuleOperations
 from vrec.serving.deployments.searches import SearchOperations
 from vrec.serving.deployments.service_state import ServiceReadiness, ServiceState
+from vrec.serving.deployments.shopper_calls import ShopperCalls
 from vrec.serving.deployments.store_ends import ReadEnds
 from vrec.serving.deployments.stream_catalog import ServedStreamCatalog
 from vrec.serving.deployments.streams import StreamOperations
 from vrec.serving.deployments.trends import TrendOperations
-from vrec.serving.experiments import ArmStatistics, assign_arm
+from vrec.serving.experiments import ArmStatistics
 from vrec.serving.http.app import TenantHttp, create_app
 from vrec.serving.http.draining import DrainMiddleware, RequestGate
 from vrec.serving.messages import (
@@ -76,14 +81,9 @@ from vrec.serving.tenants.encoders import check_has_encoder
 
 logger = logging.getLogger("ray.serve")
 
-ERASE_TIMEOUT_S = 60.0
 """Seconds that an erasure or an export may take."""
 EMBED_TIMEOUT_S = 600.0
 """Seconds that embedding an upload may take; decoding has a shorter limit of its own."""
-BREAKER_FAILURES = 2
-"""Consecutive requests without an answer of ranking after which requests no longer wait for it."""
-BREAKER_COOLDOWN_S = 1.0
-"""Seconds after which one request at a time tries ranking again."""
 DRAIN_TIMEOUT_S = 4.0
 """Seconds that running requests have to end when the service stops: less than the 10 between the SIGTERM and
 the SIGKILL of `docker stop`."""
@@ -91,7 +91,7 @@ READY_TIMEOUT_S = 3.0
 """Seconds that a deployment may take to report that it is ready."""
 
 
-class ApiDeployment:
+class ApiDeployment(ShopperCalls):
     """`ServingBackend` over handles of deployments; the errors of their methods are raised as they were."""
 
     def __init__(
@@ -118,32 +118,53 @@ class ApiDeployment:
             ends: Function that returns the ends of the store's logs; None reads the logs in each round.
             tenant: Tenant whose shop it is.
         """
+        super().__init__(profiles, config.apply_timeout_s)
         self._local_ranking: RankingDeployment | None = None
         if ranking is None:
             self._local_ranking = RankingDeployment(config, profiles, encoder, check, ends=ends)
             ranking = LocalRankingHandle(self._local_ranking)
         self._recorder, self._surfaces = recorder or metrics.metrics_recorder(), metrics.SurfaceLabels()
-        self._config, self._ranking, self._profiles, self._encoder = config, ranking, profiles, encoder
-        self._live: LiveCatalog[PopularFallback] = LiveCatalog(config.data, self._load, check=check)
+        self._config, self._ranking, self._encoder = config, ranking, encoder
+        # Ranking in this process follows the same catalog: once for both.
+        shared = self._local_ranking and self._local_ranking.live
+        self._live: LiveCatalog[Any] = shared or LiveCatalog(config.data, self._load, check=check)
         self._rules, self._ends = RuleFollower(profiles.records_after.remote), ends
         # Parts of the ServingBackend, which describes them.
         self.rules = RuleOperations(profiles, ranking, self._rules, config.apply_timeout_s)
+        self.consents = ConsentOperations(profiles, config)
+        self.links = LinkOperations(
+            profiles,
+            lambda: self._live.served.bundle,
+            lambda name: self._fallback_state.card(name) is not None,
+            config.apply_timeout_s,
+        )
         self.audit = AuditLog(profiles, config.apply_timeout_s)
         self.trends = TrendOperations(
             profiles, lambda: self._fallback_state, self._rules, lambda: self._streams.book, config
         )
+        self.creators = CreatorOperations(
+            profiles, lambda: self._fallback_state, self._rules, config, self._recorder
+        )
+        self.conversations = ConversationOperations(
+            profiles, ranking, lambda: self._position, config, self._recorder, apply=self.apply
+        )
+        self.moments = MomentOperations(ranking, encoder, lambda: self._position, config)
         self.searches = SearchOperations(profiles, config.searches, config.apply_timeout_s)
+        self.learned_searches = LearnedSearches(profiles, ranking, config, apply=self.apply)
+        self.records = RecordOperations(profiles, self.learned_searches.settle, config.apply_timeout_s)
         self._streams = StreamFollower(profiles.states_after.remote)
         stream_catalog = ServedStreamCatalog(self._live, encoder, config.ranking_timeout_s / 4)
         self.streams = StreamOperations(
             profiles, self._streams, stream_catalog, config.live, timeout_s=config.apply_timeout_s
         )
+        self._stream_cleaner = StreamCleaner(
+            profiles, stream_catalog, config.live.keep_streams_s, config.apply_timeout_s
+        )
         self.batches = BatchOperations(config, profiles, self._batch_context)
         self.bundles = BundleOperations(config, tenant)
         self.experiment = ExperimentOperations(profiles, config.arms, config.apply_timeout_s)
         self._events = EventSender(profiles, self._recorder, config.apply_timeout_s)
-        # Circuit breaker of ranking: open after BREAKER_FAILURES, closed again by a probe that succeeds.
-        self._failures, self._open_until, self._probing = 0, 0.0, False
+        self._breaker = CircuitBreaker("ranking")
         self._task: asyncio.Task[None] | None = None
         self.gate = RequestGate()
         """Gate that is closed while the service stops."""
@@ -168,7 +189,9 @@ class ApiDeployment:
     async def close(self) -> None:
         """Stop following changes, and write what waits to be written."""
         await self.searches.close()
+        await self.learned_searches.close()
         self._events.close()
+        await self.conversations.close()
         if self._task is not None:
             self._task.cancel()
         if self._local_ranking is not None:
@@ -179,11 +202,13 @@ class ApiDeployment:
         if user_config.get("draining"):
             await self.gate.drain(DRAIN_TIMEOUT_S)
             await self.searches.close()
+            await self.learned_searches.close()
             return
-        if self._local_ranking is not None:
-            await self._local_ranking.reconfigure(user_config)
         with fixes_in_tracebacks():
-            await self._live.move(user_config["bundle"])
+            if self._local_ranking is None:
+                await self._live.move(user_config["bundle"])
+            else:
+                await self._local_ranking.reconfigure(user_config)
         self.experiment.settings = experiment_settings(user_config, self._config)
         with contextlib.suppress(Exception):  # the refresh loop tries again, and answers say so until then
             await await_reply(self._rules.follow(), READY_TIMEOUT_S)
@@ -194,20 +219,10 @@ class ApiDeployment:
 
     async def recommend(self, query: RecommendQuery) -> ListResult:
         """See ServingBackend. While ranking does not answer, only one request at a time waits for it."""
-        is_open = self._failures >= BREAKER_FAILURES
-        if is_open and (self._probing or time.monotonic() < self._open_until):
-            raise BackendUnavailable("ranking has not answered lately")
-        self._probing, begun = is_open, time.perf_counter()
-        try:
-            answer = await await_reply(
-                self._ranking.recommend.remote(query, self._position), self._config.ranking_timeout_s
-            )
-        except BackendUnavailable:
-            self._failures, self._open_until = self._failures + 1, time.monotonic() + BREAKER_COOLDOWN_S
-            raise
-        finally:
-            self._probing = self._probing and not is_open
-        self._failures = 0
+        timeout_s, begun = self._config.ranking_timeout_s, time.perf_counter()
+        answer = await self._breaker.call(
+            lambda: await_reply(self._ranking.recommend.remote(query, self._position), timeout_s)
+        )
         return self._record(query, answer, time.perf_counter() - begun)
 
     def fallback(self, query: RecommendQuery) -> ListResult:
@@ -249,14 +264,6 @@ class ApiDeployment:
         """See ServingBackend."""
         return await self._events.apply(rows)
 
-    async def profile(self, user_id: str) -> Profile | None:
-        """See ServingBackend."""
-        return await await_reply(self._profiles.get.remote(user_id), self._config.apply_timeout_s)
-
-    async def erase(self, user_id: str) -> int:
-        """See ServingBackend."""
-        return await await_reply(self._profiles.erase.remote(user_id), ERASE_TIMEOUT_S)
-
     async def embed(self, path: str, title: str | None, tags: tuple[str, ...]) -> EmbeddedVideo:
         """See ServingBackend."""
         if self._encoder is None:
@@ -273,8 +280,8 @@ class ApiDeployment:
     async def change(self, edit: CatalogEdit, expected: str | None = None) -> Card | None:
         """See ServingBackend. Calls to ranking name the edit from now on, so that its answers have it."""
 
-        def check(state: PopularFallback | None) -> None:
-            card = None if state is None else state.card(edit.video_id)
+        def check(state: Any) -> None:
+            card = None if state is None else state.fallback.card(edit.video_id)
             if edit.kind == "add" and card is not None:
                 raise VideoIdTaken(f"the video id {edit.video_id} is taken")
             if edit.kind != "add" and card is None:
@@ -292,32 +299,15 @@ class ApiDeployment:
         """See ServingBackend."""
         results: list[Literal["add", "update"] | VrecError] = []
 
-        def choose(state: PopularFallback | None) -> Sequence[CatalogEdit]:
-            known = self._fallback_state if state is None else state
-            results[:], edits = choose_upserts(upserts, lambda name: known.card(name) is not None)
+        def choose(state: Any) -> Sequence[CatalogEdit]:
+            known: PopularFallback = self._fallback_state if state is None else state.fallback
+            results[:], edits = choose_upserts(upserts, known.has)
             return edits
 
         await self._live.edit_all(choose, more=more)
         if written := sum(not isinstance(result, VrecError) for result in results):
             self._recorder.record(metrics.CHANGES, written, change="put")
         return results
-
-    async def export(self, after: int, limit: int) -> tuple[pa.Table, int]:
-        """See ServingBackend."""
-        return await await_reply(self._profiles.export.remote(after, limit), ERASE_TIMEOUT_S)
-
-    async def remove_event(self, event_id: str) -> bool:
-        """See ServingBackend."""
-        return await await_reply(self._profiles.remove_event.remote(event_id), ERASE_TIMEOUT_S)
-
-    async def join(self, session: str, user_id: str) -> int:
-        """See ServingBackend."""
-        return await await_reply(self._profiles.join.remote(session, user_id), ERASE_TIMEOUT_S)
-
-    async def events_of(self, user_id: str, before: int | None, limit: int) -> tuple[pa.Table, int | None]:
-        """See ServingBackend."""
-        call = self._profiles.events_of.remote(user_id, before, limit)
-        return await await_reply(call, self._config.apply_timeout_s)
 
     async def arms(self) -> ArmStatistics:
         """See ServingBackend."""
@@ -359,10 +349,8 @@ class ApiDeployment:
         return self._live.served.refusal or await await_reply(self._ranking.refusal.remote(), READY_TIMEOUT_S)
 
     def _record(self, query: RecommendQuery, answer: ListResult, call_s: float | None) -> ListResult:
-        arm, surface = (
-            assign_arm(query.user_id, self.experiment.config).name,
-            self._surfaces.name(query.surface),
-        )
+        arm = self.experiment.arm_of(query.user_id).name
+        surface = self._surfaces.name(query.surface)
         metrics.record_recommendation(self._recorder, answer, arm, surface, call_s)
         return answer
 
@@ -370,7 +358,7 @@ class ApiDeployment:
     def _fallback_state(self) -> PopularFallback:
         if self._live.value is None:
             raise BackendUnavailable("no bundle is loaded yet")
-        return self._live.value
+        return self._live.value.fallback
 
     @property
     def _position(self) -> ReadPosition:
@@ -381,9 +369,8 @@ class ApiDeployment:
         return BatchContext(self._live.served.bundle, self._position, self.experiment.config)
 
     def _load(self, uri: str) -> tuple[BundleCatalog, PopularFallback]:
-        shared = None if self._local_ranking is None else self._local_ranking.bundle_view(uri)
-        bundle, view = shared or (BundleCatalog.load(uri), None)
-        return bundle, PopularFallback(bundle, self._config, view)
+        bundle = BundleCatalog.load(uri)
+        return bundle, PopularFallback(bundle, self._config)
 
     async def _refresh_loop(self) -> None:
         while True:
@@ -396,5 +383,7 @@ class ApiDeployment:
                 last = ends and (ends.streams, ends.vectors)
                 await await_reply(self._streams.catch_up(last), self._config.apply_timeout_s)
                 await self.experiment.catch_up(ends and ends.experiment)
+                if self._live.value is not None:
+                    await self._stream_cleaner.clean()
             except Exception as error:  # the next round tries again
                 logger.warning("cannot read the latest changes", extra={"why": str(error)[:300]})

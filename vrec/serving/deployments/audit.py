@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import msgpack
 
-from vrec.serving.deployments.protocol import ProfilesHandle
+from vrec.serving.deployments.handles import ProfilesHandle
 from vrec.serving.deployments.replies import await_reply
 from vrec.serving.messages import AuditEntry
 

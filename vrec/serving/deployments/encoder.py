@@ -16,11 +16,14 @@ from vrec.core.errors import EncodeFailed, ServeError, VideoError
 from vrec.core.types import Clip, Modality, Vectors, VideoRef
 from vrec.encoders.build import EncoderSet, build_encoders
 from vrec.encoders.config import EmbedConfig
+from vrec.encoders.moments.encode import MomentEncoder
 from vrec.encoders.text import clip_text
 from vrec.media.decode_process import DecodeProcess
 from vrec.media.source import local_copy
 from vrec.serving.bundle_swap import ServedBundle, fixes_in_tracebacks
 from vrec.serving.messages import EmbeddedVideo
+from vrec.serving.moments.example import ExampleEmbedder
+from vrec.serving.moments.messages import MomentExample, MomentsMissing
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,9 +37,14 @@ class VideoEmbedder:
     """A bundle's encoders and the killable process that decodes for them; use it from one thread."""
 
     def __init__(self, config: EmbedConfig, device: str) -> None:
-        media = config.media().model_copy(update={"fingerprint": False})
+        media = config.media().model_copy(update={"fingerprint": False, "moments": None})
         self._decoder, self._max_bytes = DecodeProcess(media), config.decode.max_bytes
         self.encoders: EncoderSet = build_encoders(config.encoders, device=device)
+        self._moments: MomentEncoder | None = None
+        self._examples: ExampleEmbedder | None = None
+        if config.moments is not None:
+            self._moments = MomentEncoder(self.encoders, config.moments, device)
+            self._examples = ExampleEmbedder(self._moments, config)
 
     def video(self, path: str, title: str | None, tags: Sequence[str]) -> EmbeddedVideo:
         """Embed the video at a path or URI; raises VideoError."""
@@ -61,9 +69,22 @@ class VideoEmbedder:
         rows_by_modality = self._encode([Clip("search", text=text) for text in texts])
         return list(rows_by_modality.get("text", [None] * len(texts)))
 
+    def joint_text(self, text: str) -> np.ndarray | None:
+        """Return the (dim,) vector of a text in the space of the pictures; None without a joint encoder."""
+        joint = None if self._moments is None else self._moments.joint
+        return None if joint is None else joint.texts([text])[0]
+
+    def example(self, content: bytes) -> MomentExample:
+        """Embed a picture or a clip to search by; raises VideoError, and MomentsMissing without moments."""
+        if self._examples is None:
+            raise MomentsMissing("the catalog in service was embedded without moments")
+        return self._examples.embed(content)
+
     def close(self) -> None:
-        """End the decoding process."""
+        """End the decoding processes."""
         self._decoder.close()
+        if self._examples is not None:
+            self._examples.close()
 
     def _embedded(
         self,
@@ -117,6 +138,14 @@ class EncoderDeployment:
         if self._served.loaded is None:
             return [None] * len(texts)
         return await self._run(self._embedder().texts, texts)
+
+    async def joint_text(self, text: str) -> np.ndarray | None:
+        """Return the (dim,) vector of a text in the space of the pictures; None without a joint encoder."""
+        return await self._run(self._embedder().joint_text, text)
+
+    async def example(self, content: bytes) -> MomentExample:
+        """Embed a picture or a clip to search moments by; raises VideoError or MomentsMissing."""
+        return await self._run(self._embedder().example, content)
 
     async def ready(self) -> str:
         """Return the version in service."""

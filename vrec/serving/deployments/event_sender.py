@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vrec.core.errors import VrecError
 from vrec.core.types import ApplyResult
 from vrec.profiles.stores.codec import EventRow, table_from_rows
-from vrec.serving.deployments.protocol import ProfilesHandle
+from vrec.serving.deployments.handles import ProfilesHandle
 from vrec.serving.deployments.replies import await_reply
 from vrec.serving.observability import metrics
 

@@ -13,8 +13,9 @@ from vrec.serving.ab_test.log import (
     pack_experiment,
     present_experiment,
 )
-from vrec.serving.deployments.protocol import ProfilesHandle
+from vrec.serving.deployments.handles import ProfilesHandle
 from vrec.serving.deployments.replies import await_reply
+from vrec.serving.experiments import assign_arm
 
 
 class ExperimentOperations:
@@ -30,6 +31,10 @@ class ExperimentOperations:
     def config(self) -> ExperimentConfig:
         """See ExperimentBackend."""
         return self._present.config
+
+    def arm_of(self, user_id: str) -> ExperimentArmConfig:
+        """See ExperimentBackend."""
+        return assign_arm(user_id, self.config)
 
     @property
     def settings(self) -> ExperimentConfig:

@@ -14,11 +14,10 @@ from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ExperimentConfig, ServeConfig, experiment_settings
 from vrec.core.errors import EventsError, SchemaError, VrecError
 from vrec.core.types import ApplyResult
-from vrec.profiles.profile import Profile, VideoMetadata
-from vrec.profiles.stores.factory import open_store
-from vrec.profiles.stores.redis.store import RedisStore
-from vrec.profiles.stores.sqlite.store import SqliteConfig, SqliteStore
+from vrec.profiles.profile import VideoMetadata
+from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.ranking.features.video_counts import Doubles
+from vrec.retrieval.live.views import NamedRates
 from vrec.serving.ab_test.log import (
     EXPERIMENT_LOG,
     ExperimentChange,
@@ -33,12 +32,16 @@ from vrec.serving.arm_days import ArmDay
 from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
+from vrec.serving.deployments.own_store import open_own_store
+from vrec.serving.deployments.rekeying import rekey_shopper
 from vrec.serving.deployments.store_ends import ReadEnds, StoreEnds, read_ends
 from vrec.serving.deployments.store_owner import write_owner
+from vrec.serving.deployments.stored_shoppers import StoredShoppers, with_refused
 from vrec.serving.deployments.video_counts import MAX_FOLLOWED_EVENTS, VideoCounts
 from vrec.serving.experiments import ArmStatistics
-from vrec.serving.trends.follower import TrendFollower, announce_erasure
-from vrec.serving.trends.searches import end_search_period
+from vrec.serving.streams.views import LiveRates
+from vrec.serving.tenants.context import DEFAULT_TENANT
+from vrec.serving.trends.follower import CountFollower, TrendFollower
 from vrec.serving.trends.trending import TrendingCounts, TrendingVideo
 from vrec.serving.trends.windows import TrendWindow
 
@@ -48,11 +51,15 @@ COUNTED_AT_ONCE = 1_000
 """Events counted for the A/B test before other calls get their turn; a few milliseconds."""
 
 
-class ProfilesDeployment:
+class ProfilesDeployment(StoredShoppers):
     """Deployment of the profile store: one process with the embedded store, any number with Redis."""
 
     def __init__(
-        self, config: ServeConfig, check: BundleCheck | None = None, ends: ReadEnds | None = None
+        self,
+        config: ServeConfig,
+        check: BundleCheck | None = None,
+        ends: ReadEnds | None = None,
+        tenant: str = DEFAULT_TENANT,
     ) -> None:
         """Build the deployment.
 
@@ -60,20 +67,21 @@ class ProfilesDeployment:
             config: The settings of the service.
             check: Function that raises for bundles that it must not accept.
             ends: Function that returns the ends of the store's logs; by default they are read for this shop.
+            tenant: Tenant whose store it is.
         """
-        self._config, self._ends = config, ends or self._read_ends
-        self._followed: tuple[tuple[int, ...], ExperimentConfig] | None = None
+        super().__init__(config)
+        self._ends, self._tenant = ends or self._read_ends, tenant
+        self._followed: tuple[tuple[int, ...], ExperimentConfig, str] | None = None
         self._live: LiveCatalog[CurrentVideoFacts] = LiveCatalog(config.data, self._load, check=check)
-        self._opened: SqliteStore | RedisStore | None = None
         self._video_counts = VideoCounts(lambda: self._store)
         self._settings = self._experiment = config.arms
         self._arms = ExperimentRuns(config.arms, ExperimentStart("", 0, 0), self._find)
         self._cursor, self._has_counted_all, self._recounted_to = 0, False, 0
         self._trends: TrendFollower | None = None
+        self._rates: CountFollower[LiveRates] | None = None
+        self._early_leave_s: float | None = None
         self._owner = uuid.uuid4().hex
         self._task: asyncio.Task[None] | None = None
-        # Profiles of SQLite are in memory or a short read away; Redis is read in a thread.
-        self._direct = isinstance(config.store, SqliteConfig)
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Move to the named bundle if it is sound, and open the store the first time."""
@@ -86,13 +94,16 @@ class ProfilesDeployment:
         if self._opened is not None or self._live.served.bundle is None:
             return
         profiles = self._live.served.bundle.profiles.with_own_kinds(self._config.own_kinds)
-        self._opened = await asyncio.to_thread(open_store, self._config.store, self._find, profiles)
+        self._opened = await asyncio.to_thread(
+            open_own_store, self._config, self._tenant, self._find, profiles
+        )
         interest, trending = profiles.user.interest, self._config.trending
         self._trends = TrendFollower(self._opened, lambda: TrendingCounts(trending, interest, self._find))
         await self._begin_counting()
         if isinstance(self._config.store, SqliteConfig):
             await asyncio.to_thread(write_owner, self._config.store, self._owner)
         self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
+        self._begin_posts()
 
     @property
     def served(self) -> ServedBundle[Any]:
@@ -103,11 +114,14 @@ class ProfilesDeployment:
         """Close the store; calls fail from now on."""
         if self._task is not None:
             self._task.cancel()
+        await self._end_posts()
         if self._opened is not None:
             await asyncio.to_thread(self._opened.close)
 
     async def apply(self, events: pa.Table, sizes: Sequence[int]) -> list[ApplyResult | VrecError]:
         """Apply the EVENTS of several calls, and return when they are durable.
+
+        Events of shoppers who do not consent to `personalise` are not kept, and counted as refused.
 
         Args:
             events: EVENTS of all calls, one call after the other.
@@ -117,7 +131,14 @@ class ProfilesDeployment:
             The result of each call, or its StoreError, EventsError or SchemaError.
         """
         try:
-            return list(await asyncio.wrap_future(self._store.submit_all(events, sizes)))
+            events, sizes, refused = await self._without_refused(events, sizes)
+        except VrecError as error:
+            return [error] * len(sizes)
+        return with_refused(await self._apply(events, sizes), refused)
+
+    async def _apply(self, events: pa.Table, sizes: Sequence[int]) -> Sequence[ApplyResult | VrecError]:
+        try:
+            return await asyncio.wrap_future(self._store.submit_all(events, sizes))
         except (EventsError, SchemaError):  # of one call or some: the others are none the worse
             starts = np.cumsum([0, *sizes]).tolist()
             parts = [events.slice(start, size) for start, size in zip(starts, sizes, strict=False)]
@@ -125,11 +146,10 @@ class ProfilesDeployment:
         except VrecError as error:
             return [error] * len(sizes)
 
-    async def get(self, user_id: str) -> Profile | None:
-        """Return a user's profile with every event acknowledged before; None without events."""
-        if self._direct:
-            return self._store.get("user", [user_id]).get(user_id)
-        return (await asyncio.to_thread(self._store.get, "user", [user_id])).get(user_id)
+    async def sums(self, video_ids: Sequence[str], keys: Sequence[str]) -> dict[str, float]:
+        """Return the sums of counts of some videos by key, with every event acknowledged before."""
+        found = await asyncio.to_thread(self._store.get, "video", video_ids)
+        return {key: sum(one.counts.get(key, 0.0) for one in found.values()) for key in keys}
 
     async def video_counts(self, video_ids: Sequence[str]) -> tuple[int, Doubles]:
         """Return a cursor, and (N, len(VIDEO_COUNT_KEYS)) counts that include all events before it."""
@@ -139,60 +159,18 @@ class ProfilesDeployment:
         """Return the next cursor, and the ids and counts of the videos with events since `cursor`."""
         return await self._video_counts.since(cursor)
 
-    async def export(self, after: int, limit: int) -> tuple[pa.Table, int]:
-        """Return at most `limit` EVENTS of the log after a cursor, and the cursor after them."""
-        return await asyncio.to_thread(self._store.export, after, limit)
+    async def rekey(self, pairs: Sequence[tuple[str, str]]) -> int:
+        """Move shoppers to other ids, and return how many there were.
 
-    async def erase(self, user_id: str) -> int:
-        """Delete a user's events and profile, and return the number of events."""
-        # First, since the erasure overwrites what was deleted before it.
-        await asyncio.to_thread(end_search_period, self._store)
-        erased = await asyncio.to_thread(self._store.erase, user_id)
-        await asyncio.to_thread(announce_erasure, self._store)
-        return erased
-
-    async def append_record(
-        self, log: str, record: bytes, expected: int | None, most: int | None
-    ) -> int | None:
-        """Append a record to a log of the store; see RecordLog."""
-        append = self._store.append_record
-        return await asyncio.to_thread(append, log, record, expected=expected, most=most)
-
-    async def records_after(self, log: str, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Return the next records of a log of the store; see RecordLog."""
-        return await asyncio.to_thread(self._store.records_after, log, after, limit)
-
-    async def records_before(self, log: str, before: int | None, limit: int) -> list[tuple[int, bytes]]:
-        """Return the records of a log of the store before one, the last first; see RecordLog."""
-        return await asyncio.to_thread(self._store.records_before, log, before, limit)
-
-    async def put_state(self, table: str, key: str, state: bytes, expected: int | None) -> int | None:
-        """Put a state into a table of the store; see StateTable."""
-        return await asyncio.to_thread(self._store.put_state, table, key, state, expected=expected)
-
-    async def drop_state(self, table: str, key: str, expected: int) -> bool:
-        """Remove a state from a table of the store; see StateTable."""
-        return await asyncio.to_thread(self._store.drop_state, table, key, expected)
-
-    async def states(self, table: str, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
-        """Return versions and states of a table of the store by key; see StateTable."""
-        return await asyncio.to_thread(self._store.states, table, keys)
-
-    async def states_after(self, table: str, after: int, limit: int) -> list[tuple[int, str, bytes]]:
-        """Return the next states of a table of the store by version; see StateTable."""
-        return await asyncio.to_thread(self._store.states_after, table, after, limit)
-
-    async def remove_event(self, event_id: str) -> bool:
-        """Remove an event, and return whether it was there; raises UnknownEvent."""
-        return await asyncio.to_thread(self._store.remove, event_id)
-
-    async def join(self, session: str, user_id: str) -> int:
-        """Make a session's events a user's, and return their number; raises SessionTaken."""
-        return await asyncio.to_thread(self._store.join, session, user_id)
-
-    async def events_of(self, user_id: str, before: int | None, limit: int) -> tuple[pa.Table, int | None]:
-        """Return a user's last EVENTS before a cursor, the latest first, and the next cursor."""
-        return await asyncio.to_thread(self._store.events_of, user_id, before, limit)
+        Args:
+            pairs: Present and new id of each.
+        """
+        moved = 0
+        for user_id, new_id in pairs:
+            moved += await asyncio.to_thread(
+                rekey_shopper, self._store, self._conversations, self._hand_overs, user_id, new_id
+            )
+        return moved
 
     async def owner(self) -> str:
         """Return the id in the file beside the embedded store; see `store_owner`."""
@@ -216,6 +194,10 @@ class ProfilesDeployment:
             return (), False
         return self._trends.videos(window), self._trends.is_complete
 
+    async def live_rates(self, streamers: Sequence[str]) -> NamedRates | None:
+        """Return rates of streamers for the model of live streams; None if the bundle has none."""
+        return None if self._rates is None else self._rates.counts.of(streamers)
+
     async def ready(self) -> str:
         """Return the version in service; raises StoreError if the store cannot be written now."""
         await asyncio.to_thread(self._store.check)
@@ -225,22 +207,15 @@ class ProfilesDeployment:
         """Return why the bundle requested last was refused; None if it is in service."""
         return self._live.served.refused
 
-    @property
-    def opened(self) -> SqliteStore | RedisStore | None:
-        """The store, once it is open."""
-        return self._opened
-
-    @property
-    def _store(self) -> SqliteStore | RedisStore:
-        if self._opened is None:
-            raise RuntimeError("a call came before the first bundle")
-        return self._opened
-
     async def _submit(self, events: pa.Table) -> ApplyResult | VrecError:
         try:
             return await asyncio.wrap_future(self._store.submit(events))
         except VrecError as error:
             return error
+
+    @property
+    def _bundle(self) -> BundleCatalog | None:
+        return self._live.served.bundle
 
     def _find(self, video_ids: Collection[str]) -> Mapping[str, VideoMetadata]:
         return {} if self._live.value is None else self._live.value.find(video_ids)
@@ -288,6 +263,8 @@ class ProfilesDeployment:
             try:
                 await self._live.follow()
                 has_more = await self._follow_logs()
+                await self._clean()
+                await self._retention.clean()
             except VrecError as error:  # the next round tries again
                 logger.warning("cannot keep up", extra={"why": str(error)[:300]})
             if not has_more:
@@ -296,15 +273,25 @@ class ProfilesDeployment:
     async def _follow_logs(self) -> bool:
         """Count what is new in the logs, and return whether there is more; one short read if nothing is."""
         ends = await self._ends()
-        followed = None if ends is None else (ends.logs, self._settings)
+        followed = None if ends is None else (ends.logs, self._settings, self._live.served.version)
         if followed is not None and followed == self._followed:
             return False
         await self._follow_experiment()
         has_more = await self._follow_events()
-        if self._trends is not None:
-            has_more |= await self._trends.follow(self._cursor)
+        for counts in self._followers():
+            has_more |= await counts.follow(self._cursor)
         self._followed = None if has_more else followed
         return has_more
+
+    def _followers(self) -> list[CountFollower[Any]]:
+        """Return what counts the log's events; rates of streamers if the bundle has a model of them."""
+        bundle = self._live.served.bundle
+        wanted = None if bundle is None else bundle.early_leave_s
+        if wanted != self._early_leave_s:
+            self._early_leave_s, self._rates, store = wanted, None, self._store
+            if wanted is not None:
+                self._rates = CountFollower(store, lambda: LiveRates(self._find, wanted))
+        return [counts for counts in (self._trends, self._rates) if counts is not None]
 
     async def _read_ends(self) -> StoreEnds | None:
         return (await asyncio.to_thread(read_ends, {"": self._store})).get("")
@@ -323,8 +310,8 @@ class ProfilesDeployment:
         for start in range(0, changes.events.num_rows, COUNTED_AT_ONCE):
             self._arms.add(changes.events.slice(start, COUNTED_AT_ONCE))
             await asyncio.sleep(0)
-        if self._trends is not None:
-            await self._trends.take(self._cursor, changes)
+        for counts in self._followers():
+            await counts.take(self._cursor, changes)
         self._cursor = changes.cursor
         self._has_counted_all |= changes.complete
         return not changes.complete

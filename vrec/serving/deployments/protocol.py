@@ -1,22 +1,28 @@
-"""Protocols of the service behind HTTP and of the handles of its deployments, with their errors."""
+"""Protocol of the service behind HTTP, with its errors."""
 
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
 from vrec.core.errors import ServeError, VrecError
-from vrec.core.types import ApplyResult, Vectors
+from vrec.core.types import ApplyResult
 from vrec.profiles.profile import Profile
 from vrec.profiles.stores.codec import EventRow
-from vrec.ranking.features.video_counts import Doubles
 from vrec.serving.arm_days import ArmDay
 from vrec.serving.catalog.listing import CatalogQuery
 from vrec.serving.deployments.backends import (
     AuditBackend,
     BatchesBackend,
     BundlesBackend,
+    ConsentsBackend,
+    ConversationsBackend,
+    CreatorsBackend,
     ExperimentBackend,
+    LearnedSearchesBackend,
+    LinksBackend,
+    MomentsBackend,
+    RecordsBackend,
     RulesBackend,
     SearchesBackend,
     StreamsBackend,
@@ -30,20 +36,13 @@ from vrec.serving.messages import (
     CatalogPage,
     EmbeddedVideo,
     ListResult,
-    ReadPosition,
     RecommendQuery,
     RequestFilters,
     VideoUpsert,
 )
-from vrec.serving.rules.book import ShopRule
-from vrec.serving.trends.trending import TrendingVideo
-from vrec.serving.trends.windows import TrendWindow
 
 Card = Mapping[str, Any]
 """A video's row of VIDEOS by column, plain Python values; `published_at` is an aware datetime."""
-
-P = ParamSpec("P")
-T_co = TypeVar("T_co", covariant=True)
 
 
 class UnknownVideo(VrecError):
@@ -98,8 +97,43 @@ class ServingBackend(Protocol):
         ...
 
     @property
+    def learned_searches(self) -> LearnedSearchesBackend:
+        """Searches that count as interest."""
+        ...
+
+    @property
     def streams(self) -> StreamsBackend:
         """Live streams."""
+        ...
+
+    @property
+    def consents(self) -> ConsentsBackend:
+        """Consents of shoppers."""
+        ...
+
+    @property
+    def records(self) -> RecordsBackend:
+        """Records of shoppers, and their receipts."""
+        ...
+
+    @property
+    def links(self) -> LinksBackend:
+        """Links of shoppers to accounts in other domains."""
+        ...
+
+    @property
+    def creators(self) -> CreatorsBackend:
+        """Creators and streamers."""
+        ...
+
+    @property
+    def moments(self) -> MomentsBackend:
+        """Moments of videos."""
+        ...
+
+    @property
+    def conversations(self) -> ConversationsBackend:
+        """Conversations with the assistant."""
         ...
 
     @property
@@ -168,6 +202,14 @@ class ServingBackend(Protocol):
         """
         ...
 
+    async def rekey(self, pairs: Sequence[tuple[str, str]]) -> int:
+        """Move shoppers to other ids with all that is kept of them, and return how many there were.
+
+        Args:
+            pairs: Present and new id of each, as they are kept. Moving one again changes nothing.
+        """
+        ...
+
     async def events_of(self, user_id: str, before: int | None, limit: int) -> tuple[pa.Table, int | None]:
         """Return a user's last EVENTS before a cursor, the latest first, and the next cursor."""
         ...
@@ -222,7 +264,8 @@ class ServingBackend(Protocol):
         ...
 
     async def export(self, after: int, limit: int) -> tuple[pa.Table, int]:
-        """Return at most `limit` EVENTS of the log after a cursor, and the cursor after them.
+        """Return at most `limit` EVENTS after a cursor of shoppers who consent to `train`, and the cursor
+        after them; none at the end of the log alone.
 
         Raises StoreError.
         """
@@ -243,124 +286,3 @@ class ServingBackend(Protocol):
     async def ready(self) -> ServiceReadiness:
         """Return which parts can answer now; never raises."""
         ...
-
-
-class RemoteMethod(Protocol[P, T_co]):
-    """Method of a deployment handle."""
-
-    def remote(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T_co]:
-        """Send the call; awaiting the result raises the method's error, or Ray's if no replica answers."""
-        ...
-
-
-class DeploymentHandle(Protocol):
-    """Handle of any deployment."""
-
-    @property
-    def ready(self) -> RemoteMethod[[], str]:
-        """Return the version of the bundle in service; raises if the deployment cannot work now."""
-        ...
-
-
-class RankingHandle(DeploymentHandle, Protocol):
-    """Handle of the ranking deployment; see `RankingDeployment` for its methods."""
-
-    @property
-    def recommend(self) -> RemoteMethod[[RecommendQuery, ReadPosition | None], ListResult]: ...
-
-    @property
-    def similar(
-        self,
-    ) -> RemoteMethod[[str, int, RequestFilters, int, ReadPosition | None], ListResult]: ...
-
-    @property
-    def search(
-        self,
-    ) -> RemoteMethod[[str, int, RequestFilters, int, ReadPosition | None], ListResult]: ...
-
-    @property
-    def preview(
-        self,
-    ) -> RemoteMethod[
-        [Sequence[RecommendQuery], str, ShopRule | None, ReadPosition | None],
-        list[tuple[ListResult, ListResult]],
-    ]: ...
-
-    @property
-    def refused(self) -> RemoteMethod[[], str | None]: ...
-    @property
-    def refusal(self) -> RemoteMethod[[], tuple[str, str] | None]: ...
-
-
-class ProfilesHandle(DeploymentHandle, Protocol):
-    """Handle of the profiles deployment; see `ProfilesDeployment` for its methods."""
-
-    @property
-    def apply(self) -> RemoteMethod[[pa.Table, Sequence[int]], list[ApplyResult | VrecError]]: ...
-
-    @property
-    def get(self) -> RemoteMethod[[str], Profile | None]: ...
-
-    @property
-    def video_counts(self) -> RemoteMethod[[Sequence[str]], tuple[int, Doubles]]: ...
-
-    @property
-    def video_counts_since(self) -> RemoteMethod[[int], tuple[int, list[str], Doubles]]: ...
-
-    @property
-    def export(self) -> RemoteMethod[[int, int], tuple[pa.Table, int]]: ...
-
-    @property
-    def erase(self) -> RemoteMethod[[str], int]: ...
-
-    @property
-    def append_record(self) -> RemoteMethod[[str, bytes, int | None, int | None], int | None]: ...
-
-    @property
-    def records_after(self) -> RemoteMethod[[str, int, int], list[tuple[int, bytes]]]: ...
-
-    @property
-    def records_before(self) -> RemoteMethod[[str, int | None, int], list[tuple[int, bytes]]]: ...
-
-    @property
-    def put_state(self) -> RemoteMethod[[str, str, bytes, int | None], int | None]: ...
-    @property
-    def drop_state(self) -> RemoteMethod[[str, str, int], bool]: ...
-    @property
-    def states(self) -> RemoteMethod[[str, Sequence[str]], dict[str, tuple[int, bytes]]]: ...
-    @property
-    def states_after(self) -> RemoteMethod[[str, int, int], list[tuple[int, str, bytes]]]: ...
-
-    @property
-    def remove_event(self) -> RemoteMethod[[str], bool]: ...
-
-    @property
-    def join(self) -> RemoteMethod[[str, str], int]: ...
-
-    @property
-    def events_of(self) -> RemoteMethod[[str, int | None, int], tuple[pa.Table, int | None]]: ...
-
-    @property
-    def owner(self) -> RemoteMethod[[], str]: ...
-
-    @property
-    def arms(self) -> RemoteMethod[[], ArmStatistics]: ...
-
-    @property
-    def arm_days(self) -> RemoteMethod[[int], Sequence[ArmDay]]: ...
-
-    @property
-    def trending(self) -> RemoteMethod[[TrendWindow], tuple[tuple[TrendingVideo, ...], bool]]: ...
-
-
-class EncoderHandle(DeploymentHandle, Protocol):
-    """Handle of the encoder deployment; see `EncoderDeployment` for its methods."""
-
-    @property
-    def video(self) -> RemoteMethod[[str, str | None, Sequence[str]], EmbeddedVideo]: ...
-
-    @property
-    def words(self) -> RemoteMethod[[str | None, Sequence[str]], EmbeddedVideo]: ...
-
-    @property
-    def text(self) -> RemoteMethod[[str], Vectors | None]: ...

@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vrec.bundle.catalog import BundleCatalog
 from vrec.config.serve import ServeConfig
-from vrec.config.streams import StreamsConfig
 from vrec.core.errors import OutputError
+from vrec.profiles.consented import read_consented
 from vrec.profiles.profile import Profile, VideoMetadata
 from vrec.profiles.stores.factory import open_profile_reader
 from vrec.profiles.stores.redis.store import RedisStore
@@ -21,51 +22,42 @@ from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
-from vrec.serving.deployments.protocol import BackendUnavailable, EncoderHandle, ProfilesHandle
+from vrec.serving.deployments.handles import EncoderHandle, ProfilesHandle
+from vrec.serving.deployments.live_scores import LiveScores
+from vrec.serving.deployments.loaded_bundle import LoadedBundle
+from vrec.serving.deployments.protocol import BackendUnavailable
+from vrec.serving.deployments.ranking_conversations import RankingConversations
+from vrec.serving.deployments.ranking_moments import RankingMoments
 from vrec.serving.deployments.store_ends import ReadEnds
 from vrec.serving.deployments.store_owner import is_owned_by
 from vrec.serving.messages import (
-    CatalogChange,
     ListResult,
     ReadPosition,
     RecommendQuery,
     RequestFilters,
 )
+from vrec.serving.recommend.fallback import PopularFallback
 from vrec.serving.rules.book import RULES_LOG, ShopRule
 from vrec.serving.rules.follower import RuleFollower
 from vrec.serving.streams.follower import StreamFollower
 from vrec.serving.streams.overlay import StreamOverlay
-from vrec.serving.streams.states import STREAMS_TABLE, StreamBook
+from vrec.serving.streams.states import STREAMS_TABLE
+from vrec.serving.tenants.context import current_tenant
+from vrec.serving.tenants.turns import ranking_turns
 
 if TYPE_CHECKING:
-    from vrec.serving.catalog.snapshot import BundleCatalogView
     from vrec.serving.recommend.engine import RecommendEngine
 
 logger = logging.getLogger("ray.serve")
 
+FREEZE_EVERY = 2_000
+"""Changed videos after which those in memory are left out of garbage collections, which would take longer and
+longer during a feed."""
 COUNTS_PER_CALL = 2_000
 """Videos whose counts are fetched in one call."""
 
 
-@dataclass(frozen=True, slots=True)
-class _LoadedBundle:
-    """Engine and metadata of a bundle with the changes since."""
-
-    engine: "RecommendEngine"
-    facts: CurrentVideoFacts
-    overlay: StreamOverlay = field(default_factory=lambda: StreamOverlay(StreamsConfig(), None))
-    """Vectors of live streams, which the engine has."""
-
-    def with_changes(self, changes: Sequence[CatalogChange]) -> "_LoadedBundle":
-        overlay, changed = self.overlay.over(changes)
-        return _LoadedBundle(self.engine.with_changes(changed), self.facts.with_changes(changes), overlay)
-
-    def with_streams(self, book: StreamBook) -> "_LoadedBundle":
-        overlay, changes = self.overlay.refreshed(book, self.engine.snapshot)
-        return _LoadedBundle(self.engine.with_changes(changes), self.facts, overlay)
-
-
-class RankingDeployment:
+class RankingDeployment(RankingMoments, RankingConversations):
     """Deployment that ranks from memory. Only the shopper's profile is read per request, so it is current.
 
     Counts of videos and catalog changes are followed every `refresh_s`. A part that does not answer is named
@@ -95,12 +87,14 @@ class RankingDeployment:
             ends: Function that returns the ends of the store's logs; None reads the logs in each round.
         """
         self._config, self._profiles, self._encoder, self._stays = config, profiles, encoder, stays
-        self._live: LiveCatalog[_LoadedBundle] = LiveCatalog(
+        self._live: LiveCatalog[LoadedBundle] = LiveCatalog(
             config.data, self._load, remembers=remembers, check=check
         )
         self._rules, self._ends = RuleFollower(profiles.records_after.remote), ends
         self._streams = StreamFollower(profiles.states_after.remote, with_vectors=True)
+        self._scores = LiveScores(profiles, self._find, config.profile_timeout_s)
         self._cursor: int | None = None
+        self._frozen_changes = 0
         self._reader: SqliteProfileReader | RedisStore | None = None
         self._changing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -118,6 +112,8 @@ class RankingDeployment:
                     await self._rules.follow()
                 with suppress(Exception):  # likewise
                     await self._follow_streams()
+                if self._assistant is not None:
+                    self._assistant.prepare_soon()
                 if self._stays:
                     # Scanning the bundle in every garbage collection would delay requests.
                     gc.collect()
@@ -136,7 +132,14 @@ class RankingDeployment:
             profile, missing = None, [*missing, "profiles"]
         waited = time.perf_counter() - begun
         shopper = profile or Profile("user", query.user_id)
-        answer = self._engine.recommend(query, shopper, self._rules.book, streams=self._streams.book)
+        score = None
+        if query.filters.streams == "only" and self._streams.book.states:
+            # Without a profile there is nothing to know: no events, or no consent to use them.
+            known = None if profile is None else query.user_id
+            score = await self._scores.scorer(self._engine.live_model, known, query.at)
+        rules, streams = self._rules.book, self._streams.book
+        async with ranking_turns().turn(current_tenant()):
+            answer = self._engine.recommend(query, shopper, rules, streams=streams, score_streams=score)
         spent = {"profile": waited * 1e3, **answer.spent_ms}
         return replace(answer, degraded=(*missing, *answer.degraded), spent_ms=spent)
 
@@ -153,8 +156,9 @@ class RankingDeployment:
         Raises UnknownVideo.
         """
         await self._reach(after)
-        streams = self._streams.book
-        answer = self._engine.similar(video_id, k, filters, at, self._rules.book, streams=streams)
+        async with ranking_turns().turn(current_tenant()):
+            rules, streams = self._rules.book, self._streams.book
+            answer = self._engine.similar(video_id, k, filters, at, rules, streams=streams)
         return replace(answer, degraded=(*self._missing(), *answer.degraded))
 
     async def search(
@@ -176,8 +180,9 @@ class RankingDeployment:
             except Exception as error:  # whatever it is, a search by words is better than none
                 logger.warning("no text vector", extra={"why": _error_text(error)})
                 missing = [*missing, "encoder"]
-        rules, streams = self._rules.book, self._streams.book
-        answer = self._engine.search(text, vector, k, filters, at, book=rules, streams=streams)
+        async with ranking_turns().turn(current_tenant()):
+            rules, streams = self._rules.book, self._streams.book
+            answer = self._engine.search(text, vector, k, filters, at, book=rules, streams=streams)
         return replace(answer, degraded=(*missing, *answer.degraded))
 
     async def preview(
@@ -196,10 +201,11 @@ class RankingDeployment:
         lists: list[tuple[ListResult, ListResult]] = []
         for query in queries:
             profile = await self._profile(query.user_id) or Profile("user", query.user_id)
-            streams = self._streams.book
-            before = self._engine.recommend(query, profile, self._rules.book, streams=streams)
-            lists.append((before, self._engine.recommend(query, profile, draft, streams=streams)))
             # Others wait for one pair of lists at most.
+            async with ranking_turns().turn(current_tenant()):
+                streams = self._streams.book
+                before = self._engine.recommend(query, profile, self._rules.book, streams=streams)
+                lists.append((before, self._engine.recommend(query, profile, draft, streams=streams)))
             await asyncio.sleep(0)
         return lists
 
@@ -208,6 +214,11 @@ class RankingDeployment:
         """Bundle in service, and why another one was refused."""
         return self._live.served
 
+    @property
+    def live(self) -> LiveCatalog[Any]:
+        """The bundle in service with the catalog's changes, which others in the process may share."""
+        return self._live
+
     async def close(self) -> None:
         """Stop following changes and let go of the bundle and the store, once no call runs."""
         if self._task is not None:
@@ -215,11 +226,8 @@ class RankingDeployment:
         self._live.served.loaded = None
         if self._reader is not None:
             await asyncio.to_thread(self._reader.close)
-
-    def bundle_view(self, uri: str) -> "tuple[BundleCatalog, BundleCatalogView] | None":
-        """Return the bundle in a folder and its view if it is the one in service, else None."""
-        bundle = self._live.served.bundle
-        return (bundle, self._engine.bundle_view) if bundle is not None and bundle.uri == uri else None
+        if self._assistant is not None:
+            self._assistant.close()
 
     async def ready(self) -> str:
         """Return the version in service."""
@@ -239,7 +247,7 @@ class RankingDeployment:
             raise RuntimeError("a request came before the first bundle")
         return self._live.value.engine
 
-    def _load(self, uri: str) -> tuple[BundleCatalog, _LoadedBundle]:
+    def _load(self, uri: str) -> tuple[BundleCatalog, LoadedBundle]:
         # Imported here, so that a process that only names this class to Serve does not load torch.
         import torch
 
@@ -254,7 +262,8 @@ class RankingDeployment:
             RecommendEngine(bundle, self._config),
             StreamOverlay(self._config.live, bundle.encoder),
         )
-        return bundle, _LoadedBundle(engine, CurrentVideoFacts(bundle), overlay)
+        fallback = PopularFallback(bundle, self._config, engine.bundle_view)
+        return bundle, LoadedBundle(engine, CurrentVideoFacts(bundle), fallback, overlay)
 
     async def _reach(self, position: ReadPosition | None) -> None:
         """Apply the changes up to a position; raises BackendUnavailable if they cannot be read."""
@@ -277,13 +286,18 @@ class RankingDeployment:
         return [name for name, is_read in parts.items() if not is_read]
 
     async def _profile(self, user_id: str) -> Profile | None:
-        """Return a shopper's profile, from the store if it can be read here, else from its deployment."""
-        if self._reader is not None:
-            if isinstance(self._reader, SqliteProfileReader):
-                return self._reader.get("user", [user_id]).get(user_id)
-            return (await asyncio.to_thread(self._reader.get, "user", [user_id])).get(user_id)
+        """Return a shopper's profile with those of linked accounts, as far as the shopper consents.
+
+        It comes from the store if that can be read here, else from its deployment.
+        """
+        bundle = self._live.served.bundle
+        if self._reader is not None and bundle is not None:
+            half_life = bundle.profiles.user.interest.half_life_days
+            args = self._reader, user_id, bundle.history_factors, half_life
+            read = partial(read_consented, *args, default=self._config.consent.is_given)
+            return read() if isinstance(self._reader, SqliteProfileReader) else await asyncio.to_thread(read)
         async with asyncio.timeout(self._config.profile_timeout_s):
-            return await self._profiles.get.remote(user_id)
+            return await self._profiles.shopper.remote(user_id)
 
     async def _open_reader(self) -> None:
         """Open the store for reading, once it exists and if this process reaches the same one."""
@@ -328,6 +342,12 @@ class RankingDeployment:
 
     async def _follow(self) -> None:
         await self._live.follow()
+        changes = self._live.journal.changes
+        if self._stays and changes - self._frozen_changes >= FREEZE_EVERY:
+            self._frozen_changes = changes
+            # As for the bundle. What a few requests leave behind in cycles stays too.
+            gc.collect(1)
+            gc.freeze()
         await self._open_reader()
         ends = None if self._ends is None else await self._ends()
         await self._rules.catch_up(ends and ends.rules)
@@ -346,6 +366,8 @@ class RankingDeployment:
         book = self._streams.book
         if book.states or (self._live.value is not None and self._live.value.overlay.shown):
             await self._live.update(lambda loaded: loaded.with_streams(book))
+        if self._live.value is not None:
+            await self._scores.follow(self._engine.live_model, book)
 
 
 def _error_text(error: Exception) -> str:

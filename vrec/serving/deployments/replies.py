@@ -7,7 +7,8 @@ from typing import TypeVar
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
-from vrec.serving.deployments.protocol import BackendUnavailable, DeploymentHandle
+from vrec.serving.deployments.handles import DeploymentHandle
+from vrec.serving.deployments.protocol import BackendUnavailable
 
 T = TypeVar("T")
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from vrec.serving.deployments.backends import RuleExpectation
-from vrec.serving.deployments.protocol import BackendUnavailable, ProfilesHandle, RankingHandle
+from vrec.serving.deployments.handles import ProfilesHandle, RankingHandle
+from vrec.serving.deployments.protocol import BackendUnavailable
 from vrec.serving.deployments.replies import await_reply
 from vrec.serving.messages import ListResult, ReadPosition, RecommendQuery
 from vrec.serving.rules.book import (

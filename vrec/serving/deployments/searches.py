@@ -8,7 +8,7 @@ import time
 import msgpack
 
 from vrec.config.trends import PopularSearchesConfig
-from vrec.serving.deployments.protocol import ProfilesHandle
+from vrec.serving.deployments.handles import ProfilesHandle
 from vrec.serving.deployments.replies import await_reply
 from vrec.serving.trends.searches import (
     PERIODS_LOG,
@@ -78,9 +78,17 @@ class SearchOperations:
         while self._waiting:
             waiting = self._waiting[:]
             period, key = await self._period(waiting[-1][2])
-            sent = [SearchSent(text, hash_shopper(key, who), period, at) for text, who, at in waiting]
-            call = self._profiles.append_record.remote(SEARCHES_LOG, pack_searches(sent), None, MAX_RECORDS)
-            await await_reply(call, self._timeout_s)
+            asking = self._profiles.without_consent.remote([who for _, who, _ in waiting], "personalise")
+            refused = await await_reply(asking, self._timeout_s)
+            sent = [
+                SearchSent(text, hash_shopper(key, who), period, at)
+                for text, who, at in waiting
+                if who not in refused
+            ]
+            if sent:
+                record = pack_searches(sent)
+                call = self._profiles.append_record.remote(SEARCHES_LOG, record, None, MAX_RECORDS)
+                await await_reply(call, self._timeout_s)
             del self._waiting[: len(waiting)]
 
     async def close(self) -> None:

@@ -1,5 +1,6 @@
 """Live streams, as one HTTP replica starts, beats, ends and reads them."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,19 @@ from urllib.parse import quote
 from vrec.config.streams import StreamsConfig
 from vrec.core.errors import VrecError
 from vrec.core.schema import VIDEOS
+from vrec.encoders.text import clip_text
 from vrec.serving.catalog.clock import wall_clock_us
-from vrec.serving.deployments.protocol import BackendUnavailable, Card, ProfilesHandle
+from vrec.serving.deployments.handles import ProfilesHandle
+from vrec.serving.deployments.protocol import BackendUnavailable, Card
 from vrec.serving.deployments.replies import await_reply
+from vrec.serving.deployments.state_sender import StateSender
 from vrec.serving.messages import CatalogEdit, EmbeddedVideo
+from vrec.serving.streams.content.messages import (
+    CONTENT_TABLE,
+    ContentState,
+    content_since,
+    unpack_content,
+)
 from vrec.serving.streams.follower import StreamFollower
 from vrec.serving.streams.states import (
     STREAM_URI,
@@ -30,6 +40,8 @@ from vrec.serving.streams.states import (
 
 ATTEMPTS = 20
 """Attempts of a change, each of which fails if another process changes the stream meanwhile."""
+GATHER_S = 0.25
+"""Seconds that a beat may wait for others before it is written; a twentieth of the expiry at most."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -48,6 +60,10 @@ class StreamCatalog(Protocol):
         """Embed a title and tags; None if they cannot be embedded now."""
         ...
 
+    def possible(self, video_ids: Sequence[str]) -> list[str]:
+        """Return the ids of streams and of unknown videos."""
+        ...
+
 
 class StreamOperations:
     """Streams in the store, whose videos are in the catalog."""
@@ -61,6 +77,7 @@ class StreamOperations:
         *,
         timeout_s: float,
         now: Callable[[], int] = wall_clock_us,
+        gather_s: float = GATHER_S,
     ) -> None:
         """Build it.
 
@@ -71,7 +88,9 @@ class StreamOperations:
             config: Settings of streams.
             timeout_s: Seconds that a call may take.
             now: Function that returns this machine's time, µs since 1970.
+            gather_s: Seconds that a beat waits for others.
         """
+        self._states = StateSender(profiles, STREAMS_TABLE, timeout_s, min(gather_s, config.expiry_s / 20))
         self._profiles, self._follower, self._timeout_s, self._now = profiles, follower, timeout_s, now
         self._catalog = catalog
         self._expiry_us = round(config.expiry_s * 1e6)
@@ -89,7 +108,8 @@ class StreamOperations:
 
         def change(state: StreamState | None, at: int) -> StreamState:
             nonlocal has_started
-            described = {"language": details.language, "uri": details.uri}
+            text = clip_text(details.title, details.tags)
+            described = {"language": details.language, "uri": details.uri, "text": text}
             has_started = state is None or not state.is_live(at)
             if state is None or has_started:
                 state = StreamState(stream_id, details.streamer_id, at, at, at)
@@ -115,14 +135,40 @@ class StreamOperations:
             UnknownStream: There is no such stream.
             StreamOver: It has ended, or had no beat for too long.
         """
+        return await self._beat(stream_id, beat, patient=True)
+
+    async def beat_all(self, beats: Mapping[str, StreamBeat]) -> dict[str, StreamState | VrecError]:
+        """Record signs of life of many streams with one write, and return the state or error of each."""
+        # Those that this replica does not know as live are read together, not one by one.
+        unsure = [name for name in beats if not self._is_known_live(name)]
+        if unsure:
+            call = self._profiles.states.remote(STREAMS_TABLE, unsure)
+            for name, (version, record) in (await await_reply(call, self._timeout_s)).items():
+                if (state := unpack_state(name, record)) is not None:
+                    self._follower.learn(name, version, state)
+        found: dict[str, StreamState | VrecError] = {}
+        for name in unsure:
+            if not self._is_known_live(name):
+                known = self._follower.known(name)
+                found[name] = _unknown(name) if known is None else _over(name)
+        names = [name for name in beats if name not in found]
+        calls = (self._beat(name, beats[name], patient=False) for name in names)
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        for name, result in zip(names, results, strict=True):
+            if isinstance(result, BaseException) and not isinstance(result, UnknownStream | StreamOver):
+                raise result
+            found[name] = result
+        return {name: found[name] for name in beats}
+
+    async def _beat(self, stream_id: str, beat: StreamBeat, *, patient: bool) -> StreamState:
         pinned_before: tuple[str, ...] = ()
 
         def change(state: StreamState | None, at: int) -> StreamState:
             nonlocal pinned_before
             if state is None:
-                raise UnknownStream(f"there is no stream {stream_id}")
+                raise _unknown(stream_id)
             if not state.is_live(at):
-                raise StreamOver(f"the stream {stream_id} is over")
+                raise _over(stream_id)
             pinned_before = state.product_ids
             told = {"viewers": beat.viewers, "chats": beat.chats, "gifts": beat.gifts}
             state = replace(state, **{name: value for name, value in told.items() if value is not None})
@@ -130,7 +176,11 @@ class StreamOperations:
 
         # A beat is not worth the wait of the next answer, unless it pins other products.
         return await self._change(
-            stream_id, change, is_read=lambda state: state.product_ids != pinned_before, fast=True
+            stream_id,
+            change,
+            is_read=lambda state: state.product_ids != pinned_before,
+            fast=True,
+            patient=patient,
         )
 
     async def end(self, stream_id: str) -> StreamState:
@@ -138,7 +188,7 @@ class StreamOperations:
 
         def change(state: StreamState | None, at: int) -> StreamState:
             if state is None:
-                raise UnknownStream(f"there is no stream {stream_id}")
+                raise _unknown(stream_id)
             if state.ended_at is not None:
                 return state
             return replace(state, ended_at=min(at, state.ends_at))
@@ -149,8 +199,17 @@ class StreamOperations:
         """Return a stream, live or over; raises UnknownStream."""
         state = await self._read(stream_id)
         if state is None:
-            raise UnknownStream(f"there is no stream {stream_id}")
+            raise _unknown(stream_id)
         return state
+
+    async def content(self, state: StreamState) -> ContentState | None:
+        """See StreamsBackend."""
+        call = self._profiles.states.remote(CONTENT_TABLE, [state.stream_id])
+        found = await await_reply(call, self._timeout_s)
+        if state.stream_id not in found:
+            return None
+        content = unpack_content(state.stream_id, found[state.stream_id][1])
+        return content_since(content, state.started_at)
 
     async def live(self) -> list[StreamState]:
         """Return all streams that are live now, by id, with every change acknowledged before."""
@@ -165,6 +224,10 @@ class StreamOperations:
         states = {name: unpack_state(name, record) for name, (_, record) in found.items()}
         return {name: state for name, state in states.items() if state is not None}
 
+    def possible(self, video_ids: Sequence[str]) -> list[str]:
+        """See StreamsBackend."""
+        return self._catalog.possible(video_ids)
+
     def is_live(self, state: StreamState) -> bool:
         """Return whether a stream is live now."""
         return state.is_live(self._now())
@@ -172,6 +235,10 @@ class StreamOperations:
     def ends_at(self, state: StreamState) -> int | None:
         """Return the time (µs) since which a stream is over; None if it is live."""
         return None if self.is_live(state) else state.ends_at
+
+    def _is_known_live(self, stream_id: str) -> bool:
+        known = self._follower.known(stream_id)
+        return known is not None and self.is_live(known[1])
 
     async def _read(self, stream_id: str) -> StreamState | None:
         return (await self.states([stream_id])).get(stream_id)
@@ -183,6 +250,7 @@ class StreamOperations:
         *,
         beats: bool = True,
         fast: bool = False,
+        patient: bool = False,
         is_read: Callable[[StreamState], bool] = lambda _: True,
     ) -> StreamState:
         """Replace a stream's state by what a function makes of it and the time, and return the new one.
@@ -192,6 +260,7 @@ class StreamOperations:
             change: The function, which raises if the state forbids the change.
             beats: Whether the change is a sign of life.
             fast: Whether to try the state first that this replica knows, which saves a read.
+            patient: Whether the new state may wait for others before it is written, unless answers need it.
             is_read: Function that tells whether the answers of this replica have to know the new state.
         """
         for attempt in range(ATTEMPTS):
@@ -207,8 +276,8 @@ class StreamOperations:
             if beats:
                 beat_at = max(at, new.beat_at)
                 new = replace(new, beat_at=beat_at, expires_at=beat_at + self._expiry_us)
-            call = self._profiles.put_state.remote(STREAMS_TABLE, stream_id, pack_state(new), version)
-            number = await await_reply(call, self._timeout_s)
+            waits = patient and attempt == 0 and not is_read(new)
+            number = await self._states.put(stream_id, pack_state(new), version, patient=waits)
             if number is None:
                 continue
             self._follower.learn(stream_id, number, new)
@@ -223,6 +292,14 @@ class StreamOperations:
         call = self._profiles.states.remote(STREAMS_TABLE, [stream_id])
         version, record = (await await_reply(call, self._timeout_s)).get(stream_id, (0, b""))
         return version, unpack_state(stream_id, record) if version else None
+
+
+def _unknown(stream_id: str) -> UnknownStream:
+    return UnknownStream(f"there is no stream {stream_id}")
+
+
+def _over(stream_id: str) -> StreamOver:
+    return StreamOver(f"the stream {stream_id} is over")
 
 
 def _with_products(state: StreamState, product_ids: tuple[str, ...], at: int) -> StreamState:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vrec.config.serve import ServeConfig
-from vrec.serving.deployments.protocol import BackendUnavailable, ProfilesHandle
+from vrec.serving.deployments.handles import ProfilesHandle
+from vrec.serving.deployments.protocol import BackendUnavailable
 from vrec.serving.deployments.replies import await_reply
 from vrec.serving.messages import ListResult, RequestFilters
 from vrec.serving.recommend.fallback import PopularFallback

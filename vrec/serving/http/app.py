@@ -13,37 +13,49 @@ import vrec
 from vrec.config.serve import ServeConfig, TenantLimits
 from vrec.serving.console.app import ConsoleAccess, console_routes
 from vrec.serving.deployments.protocol import ServingBackend
+from vrec.serving.door.backend import behind_door, open_door
 from vrec.serving.http.audit import AuditMiddleware
 from vrec.serving.http.compression import CompressionMiddleware
 from vrec.serving.http.cors import BrowserAccessMiddleware
 from vrec.serving.http.errors import ProblemDocument, install_error_handlers
-from vrec.serving.http.head import add_head_routes
+from vrec.serving.http.head import add_head_methods, without_head
 from vrec.serving.http.keys import ApiKeyring
 from vrec.serving.http.middleware import SecurityMiddleware
 from vrec.serving.http.routers import add_routes
 from vrec.serving.http.routes import (
+    assistant,
     audit,
     batches,
     bulk,
     bundles,
     catalog,
+    consents,
+    creators,
     events,
     experiment,
+    hand_overs,
+    links,
+    moments,
     pages,
     recommendations,
+    records,
     rules,
     streams,
     trends,
     users,
 )
+from vrec.serving.http.schemas.assistant import ASSISTANT_BODY, AssistantForm
 from vrec.serving.http.schemas.batches import BatchRequest
 from vrec.serving.http.schemas.bundles import MoveBundleRequest
+from vrec.serving.http.schemas.consents import ConsentRequest
 from vrec.serving.http.schemas.events import EVENTS_BODY
 from vrec.serving.http.schemas.experiment import ExperimentRequest
+from vrec.serving.http.schemas.links import LinkRequest
+from vrec.serving.http.schemas.moments import ExampleForm, MomentsRequest
 from vrec.serving.http.schemas.requests import RECOMMEND_BODY, SearchRequest
 from vrec.serving.http.schemas.rules import RULE_MODELS, RulePreviewRequest
 from vrec.serving.http.schemas.slots import SLOTS_BODY
-from vrec.serving.http.schemas.streams import BeatRequest, StreamRequest
+from vrec.serving.http.schemas.streams import BeatRequest, BeatsRequest, StreamRequest
 from vrec.serving.http.schemas.users import JoinSessionRequest
 from vrec.serving.http.schemas.videos import (
     AddVideoRequest,
@@ -58,6 +70,7 @@ _BODY_MODELS: tuple[TypeAdapter[Any], ...] = (
     EVENTS_BODY,
     RECOMMEND_BODY,
     SLOTS_BODY,
+    ASSISTANT_BODY,
     *(TypeAdapter(model) for model in (SearchRequest, AddVideoRequest, UploadVideoForm, UpdateVideoRequest)),
     *(
         TypeAdapter(model)
@@ -69,12 +82,41 @@ _BODY_MODELS: tuple[TypeAdapter[Any], ...] = (
             BatchRequest,
             StreamRequest,
             BeatRequest,
+            BeatsRequest,
+            LinkRequest,
+            ConsentRequest,
         )
     ),
     TypeAdapter(MoveBundleRequest),
+    TypeAdapter(MomentsRequest),
+    TypeAdapter(ExampleForm),
+    TypeAdapter(AssistantForm),
     TypeAdapter(ExperimentRequest),
 )
 """Bodies that routes read themselves, of which FastAPI therefore does not know."""
+
+_ROUTED = (
+    recommendations,
+    assistant,
+    moments,
+    hand_overs,
+    trends,
+    events,
+    consents,
+    records,
+    users,
+    catalog,
+    bulk,
+    streams,
+    links,
+    creators,
+    rules,
+    batches,
+    bundles,
+    experiment,
+    audit,
+)
+"""Modules of routes, in the order in which paths are matched: ids of shoppers may have slashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +148,11 @@ def create_app(
 
     Raises:
         ServeError: The API keys are invalid.
+        PrivacyError: A key of pseudonyms is missing or short.
     """
     security, environment = config.security, os.environ if environment is None else environment
     name = DEFAULT_TENANT if tenant is None else tenant.name
+    backend = behind_door(backend, open_door(config, name, environment))
     keys = ApiKeyring.from_environment(
         environment, security.keys_variable, security.shopper_secrets_variable, name
     )
@@ -127,27 +171,13 @@ def create_app(
     if security.cors_origins:
         # Outermost, so that a page can read refusals too.
         app.add_middleware(BrowserAccessMiddleware, origins=security.cors_origins)
-    modules = (
-        recommendations,
-        trends,
-        events,
-        users,
-        catalog,
-        bulk,
-        streams,
-        rules,
-        batches,
-        bundles,
-        experiment,
-        audit,
-    )
-    routers = [module.routes(backend, config, keys) for module in modules]
+    routers = [module.routes(backend, config, keys) for module in _ROUTED]
     routers += [
         pages.routes(backend, config, keys, metrics),
         console_routes(backend, config, keys, console),
     ]
     for router in routers:
-        add_head_routes(router)
+        add_head_methods(router)
         add_routes(app, router)
     install_error_handlers(app, [route for router in routers for route in router.routes])
     app.openapi = _openapi(app, config.own_kinds)
@@ -170,7 +200,7 @@ def _openapi(app: FastAPI, own_kinds: Collection[str]) -> Callable[[], dict[str,
                 ref_template="#/components/schemas/{model}",
             )
             definitions["$defs"]["EventKind"]["enum"] += list(own_kinds)
-            document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            document = get_openapi(title=app.title, version=app.version, routes=without_head(app.routes))
             document.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
             app.openapi_schema = document
         return app.openapi_schema

@@ -1,6 +1,7 @@
 """Middleware and marks that put calls of the scope `manage` into the audit log."""
 
 import logging
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vrec.core.masking import mask_credentials
 from vrec.serving.deployments.protocol import ServingBackend
+from vrec.serving.http.schemas.requests import MAX_VIDEO_ID_CHARS
 from vrec.serving.messages import AuditEntry
 
 logger = logging.getLogger("vrec.http")
@@ -21,7 +23,7 @@ PERSONAL_PARAMETERS = frozenset({"user_id", "session_id", "event_id"})
 NEW_VIDEO_OPERATIONS = frozenset({"upload_video", "add_video"})
 REASONED = NEW_VIDEO_OPERATIONS | {"move_bundle", "put_experiment", "stop_experiment"}
 """Operations whose entries have the reason of a refusal; those of others may name shoppers."""
-MAX_REASON_CHARS, MAX_VIDEO_ID_CHARS = 500, 256
+MAX_REASON_CHARS = 500
 
 
 async def mark_audited(request: Request) -> None:
@@ -43,7 +45,7 @@ def mark_audited_as(request: Request, operation: str, by: str | None) -> None:
     request.state.audited = {
         "by": by,
         "operation": operation,
-        "path": route.path.replace(":video}", "}").replace(":path}", "}"),
+        "path": re.sub(r":\w+}", "}", route.path),
         "target": {
             name: str(value) for name, value in request.path_params.items() if name not in PERSONAL_PARAMETERS
         },

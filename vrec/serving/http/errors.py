@@ -25,10 +25,14 @@ from vrec.core.errors import (
     VideoError,
     VrecError,
 )
+from vrec.privacy.consent.table import ConsentMissing
+from vrec.profiles.links import LinkTaken, UnknownLink
 from vrec.serving.ab_test.log import ExperimentChanged
 from vrec.serving.batches.folder import BatchNotDone, TooManyBatches, UnknownBatch
 from vrec.serving.bundle_moves import CannotMove, MoveRuns, UnknownBundle, UnreadableBundle
+from vrec.serving.creators.entries import UnknownCreator
 from vrec.serving.deployments.protocol import BackendUnavailable, UnknownVideo, VideoChanged, VideoIdTaken
+from vrec.serving.moments.messages import MomentsMissing
 from vrec.serving.rules.errors import RuleConflict, RuleLimit, UnknownRule
 from vrec.serving.streams.states import StreamIsLive, StreamOver, StreamTaken, UnknownStream
 
@@ -91,7 +95,14 @@ class HttpProblem(HTTPException):
 
 def problem_response(problem: HttpProblem, request_id: str) -> Response:
     """Return the problem as a response."""
-    document = {
+    return Response(
+        to_json(problem_body(problem, request_id)), problem.status_code, problem.headers, MEDIA_TYPE
+    )
+
+
+def problem_body(problem: HttpProblem, request_id: str) -> dict[str, Any]:
+    """Return a ProblemDocument as a dict."""
+    return {
         "type": f"urn:vrec:problem:{problem.name}",
         "title": problem.name.replace("-", " ").capitalize(),
         "status": problem.status_code,
@@ -99,7 +110,6 @@ def problem_response(problem: HttpProblem, request_id: str) -> Response:
         "request_id": request_id,
         "errors": [{"where": field.where, "detail": field.detail} for field in problem.errors],
     }
-    return Response(to_json(document), problem.status_code, problem.headers, MEDIA_TYPE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +125,20 @@ class _ProblemKind:
 
 _KINDS = (
     _ProblemKind((UnknownVideo,), 404, "unknown-video"),
+    _ProblemKind((MomentsMissing,), 404, "no-moments"),
     _ProblemKind((VideoIdTaken,), 409, "id-taken"),
     _ProblemKind((UnknownRule,), 404, "unknown-rule"),
     _ProblemKind((RuleConflict,), 412, "precondition-failed"),
     _ProblemKind((RuleLimit,), 409, "too-many-rules"),
     _ProblemKind((VideoChanged,), 412, "video-changed"),
     _ProblemKind((UnknownStream,), 404, "unknown-stream"),
+    _ProblemKind((UnknownCreator,), 404, "unknown-creator"),
     _ProblemKind((StreamOver,), 409, "stream-over"),
     _ProblemKind((StreamIsLive,), 409, "stream-live"),
     _ProblemKind((StreamTaken,), 409, "stream-taken"),
+    _ProblemKind((UnknownLink,), 404, "unknown-link"),
+    _ProblemKind((LinkTaken,), 409, "link-taken"),
+    _ProblemKind((ConsentMissing,), 409, "consent-missing"),
     _ProblemKind((UnknownEvent,), 404, "unknown-event"),
     _ProblemKind((SessionTaken,), 409, "session-taken"),
     _ProblemKind((UnknownBatch,), 404, "unknown-batch"),

@@ -34,9 +34,11 @@ def shown_before(body: RecommendRequest, page: ListPage) -> ShownVideos:
 
 
 def next_cursor(
-    body: RecommendRequest, request_id: str, shown: ShownVideos, result: ListResult
+    body: RecommendRequest, request_id: str, shown: ShownVideos, result: ListResult, *, is_last: bool = False
 ) -> str | None:
-    """Return the cursor of the next page; None after an empty page or MAX_PAGED videos."""
+    """Return the cursor of the next page; None after the last page, an empty one or MAX_PAGED videos."""
+    if is_last:
+        return None
     videos = [*shown.before, *(item.video_id for item in result.items)]
     if not result.items or len(videos) >= MAX_PAGED:
         return None

@@ -39,9 +39,7 @@ NO_STREAM = CheckedStreams()
 
 async def live_stream_ids(backend: ServingBackend, video_ids: Sequence[str]) -> frozenset[str]:
     """Return those of the videos that are live streams now; raises what reading the store raises."""
-    cards = await backend.cards(video_ids) if video_ids else {}
-    # A stream that another replica has just started may not be in this one's catalog yet.
-    asked = [name for name in video_ids if name not in cards or is_stream(cards[name])]
+    asked = backend.streams.possible(video_ids)
     states = await backend.streams.states(asked) if asked else {}
     return frozenset(name for name, state in states.items() if backend.streams.ends_at(state) is None)
 

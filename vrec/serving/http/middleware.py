@@ -11,10 +11,16 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vrec.config.serve import SecurityConfig
-from vrec.serving.http.cors import BROWSER_PATHS
+from vrec.serving.http.cors import is_for_pages
 from vrec.serving.http.errors import HttpProblem, log_error, problem_response, to_problem
 from vrec.serving.http.keys import ApiKeyring, request_secret
-from vrec.serving.http.multipart import FIELD_BYTES, FORM, UPLOAD_PATH
+from vrec.serving.http.multipart import (
+    ASSISTANT_FILE_PATH,
+    EXAMPLE_PATH,
+    FIELD_BYTES,
+    FORM,
+    UPLOAD_PATH,
+)
 from vrec.serving.http.rates import OPEN_PATHS, RateLimiter
 from vrec.serving.http.request_ids import REQUEST_ID_HEADER, request_id_of_headers
 from vrec.serving.http.routes.bulk import BULK_PATH
@@ -76,7 +82,7 @@ class SecurityMiddleware:
             # All shoppers share the key of a page, so that each address has a limit of its own.
             caller = _client_key(scope) if key is None or key.is_browser else f"key {key.name}"
             self._rates.count(caller)
-        if scope["path"] not in BROWSER_PATHS or headers.get("origin") not in self._config.cors_origins:
+        if not is_for_pages(scope["path"]) or headers.get("origin") not in self._config.cors_origins:
             _check_origin(scope, headers)
 
     def _max_body_bytes(self, scope: Scope, headers: dict[str, str]) -> int:
@@ -85,6 +91,8 @@ class SecurityMiddleware:
         content_type = headers.get("content-type", "")
         if scope["path"] == UPLOAD_PATH and content_type.lower().startswith(FORM):
             return self._config.most_upload_bytes + FORM_OVERHEAD_BYTES
+        if scope["path"] in (EXAMPLE_PATH, ASSISTANT_FILE_PATH) and content_type.lower().startswith(FORM):
+            return self._config.most_example_bytes + FORM_OVERHEAD_BYTES
         return self._config.most_body_bytes
 
 

@@ -1,22 +1,27 @@
 """Streaming parser of uploads: the file goes to the data folder, the fields are validated."""
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from fastapi import Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from vrec.serving.catalog.uploads import IncomingUpload, UploadStore
+from vrec.serving.catalog.uploads import UploadStore
 from vrec.serving.http.audit import name_new_video
 from vrec.serving.http.errors import HttpProblem, validation_problem
 from vrec.serving.http.schemas.videos import NewVideoFields
 
+FieldsModel = TypeVar("FieldsModel", bound=BaseModel)
 FORM = "multipart/form-data"
 FILE = "file"
 UPLOAD_PATH = "/v1/uploads"
 """Path of the route that reads such forms."""
+EXAMPLE_PATH = "/v1/moments:by-file"
+"""Path of the route that reads forms with an example to search moments by."""
+ASSISTANT_FILE_PATH = "/v1/assistant:by-file"
+"""Path of the route that reads forms with an example of what a shopper asks for."""
 FIELD_BYTES = 65_536
 """Maximum bytes of all fields besides the file and of the headers of all parts together."""
 FLUSH_BYTES = 1 << 20
@@ -50,7 +55,51 @@ async def read_form(request: Request, uploads: UploadStore) -> tuple[NewVideoFie
         await asyncio.to_thread(incoming.discard)
 
 
-async def _parse(request: Request, boundary: bytes, incoming: IncomingUpload, form: "_FormParser") -> None:
+class _FileInMemory:
+    """File of a form that is kept in memory."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes, self.content = max_bytes, bytearray()
+
+    def write(self, data: bytes) -> None:
+        self.content += data
+        if len(self.content) > self._max_bytes:
+            detail = (
+                f"the file has more than {self._max_bytes:,} bytes: send a smaller picture or a shorter clip"
+            )
+            raise HttpProblem(413, "too-large", detail)
+
+
+async def read_example_form(
+    request: Request, model: type[FieldsModel], max_bytes: int
+) -> tuple[FieldsModel, bytes]:
+    """Read the form of a request with a file of at most `max_bytes`; return its fields and the file's bytes.
+
+    Raises:
+        HttpProblem: The form or one of its fields is invalid, or the file is empty or too large.
+    """
+    if not request.headers.get("content-type", "").lower().startswith(FORM):
+        raise HttpProblem(415, "unsupported-media-type", f"send the file in a form with Content-Type: {FORM}")
+    boundary = _boundary(request.headers.get("content-type", ""))
+    incoming, form = _FileInMemory(max_bytes), _FormParser()
+    await _parse(request, boundary, incoming, form)
+    if not incoming.content:
+        raise _invalid_form("the file has no bytes")
+    named = {
+        name: [value.decode("utf-8", "replace") for value in values] for name, values in form.fields.items()
+    }
+    fields = {name: texts[0] if len(texts) == 1 else texts for name, texts in named.items() if texts != [""]}
+    try:
+        return model.model_validate(fields, strict=False), bytes(incoming.content)
+    except ValidationError as error:
+        raise validation_problem(error) from None
+
+
+class _Incoming(Protocol):
+    def write(self, data: bytes) -> None: ...
+
+
+async def _parse(request: Request, boundary: bytes, incoming: _Incoming, form: "_FormParser") -> None:
     parser = MultipartParser(boundary, form.callbacks())
     try:
         async for chunk in request.stream():

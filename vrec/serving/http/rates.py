@@ -1,8 +1,8 @@
 """Rate limits of callers."""
 
 import math
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
@@ -15,17 +15,26 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Paths without rate limit, which load balancers request."""
 
 
+CLEARED_EVERY_S = 1.0
+"""Seconds between two clearings of a storage."""
+_CLEARER = ThreadPoolExecutor(1, "clear-rate-limits")
+"""Thread of all storages' clearings: to start one blocks the event loop until it runs."""
+
+
 class RateLimitStorage(MemoryStorage):
     """In-memory storage of `limits` that clears expired entries once a second.
 
     Its parent starts a thread for nearly every request to do so. The limits do not depend on the clearing.
     """
 
+    next_clearing = 0.0
+    """Time of the monotonic clock before which it is not cleared."""
+
     def _MemoryStorage__schedule_expiry(self) -> None:  # noqa: N802  the parent calls this name
-        if not self.timer.is_alive():
-            self.timer = threading.Timer(1.0, self.timer.function)
-            self.timer.daemon = True
-            self.timer.start()
+        now = time.monotonic()
+        if now >= self.next_clearing:
+            self.next_clearing = now + CLEARED_EVERY_S
+            _CLEARER.submit(self.timer.function)
 
 
 class RateLimiter:

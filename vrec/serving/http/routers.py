@@ -3,8 +3,26 @@
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Depends, FastAPI, params
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from vrec.serving.http.query_parameters import check_query_parameters
+
+
+class _IdPath(Convertor[str]):
+    """Id in a path, with its slashes. Line breaks match too: the operation refuses them and says why."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("id", _IdPath())
 
 
 def service_router(
@@ -24,6 +42,18 @@ def service_router(
         dependencies=[*checks, *dependencies],
         generate_unique_id_function=lambda route: route.name,
     )
+
+
+class PageRoute(Route):
+    """Route of a page, which is no operation of the API: it takes 5 kB less in each application.
+
+    The scope of a request has it as its route, as it has those of the API.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """See Route."""
+        match, child = super().matches(scope)
+        return match, child if match == Match.NONE else {**child, "route": self}
 
 
 def add_routes(app: FastAPI, router: APIRouter) -> None:

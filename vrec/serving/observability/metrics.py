@@ -86,7 +86,40 @@ UPLOADS = MetricSpec(
     "vrec_uploads", "counter", "Videos embedded, and those that were not by error", ("outcome",)
 )
 
-METRICS = (HTTP, STAGE, CANDIDATES, ANSWERS, DEGRADED, EVENTS, APPLY, LAG, REFUSED, CHANGES, UPLOADS)
+STREAM_WINDOWS = MetricSpec(
+    "vrec_stream_windows",
+    "counter",
+    "Windows of live streams: embedded, unchanged, failed by error, and those whose follower died",
+    ("outcome",),
+)
+CREATOR_PLACES = MetricSpec(
+    "vrec_creator_places", "counter", "Places in lists of creators, by whether the creator is new", ("new",)
+)
+CREATOR_GINI = MetricSpec(
+    "vrec_creator_gini", "gauge", "Gini coefficient of these places over all creators, 0 if they are even"
+)
+
+ASSISTANT = MetricSpec(
+    "vrec_assistant_seconds",
+    "histogram",
+    "Seconds until the assistant's answer was durable, by its kind; `again` for a message sent again",
+    ("kind",),
+    LATENCY,
+)
+ASSISTANT_CALLS = MetricSpec(
+    "vrec_assistant_calls",
+    "counter",
+    "Questions to the shop's orders tool (`orders`) and the language model (`parse`, `phrase`), by outcome: "
+    "`used`, `refused` because of what it says, or `failed`",
+    ("task", "outcome"),
+)
+
+METRICS = (
+    *(HTTP, STAGE, CANDIDATES, ANSWERS, DEGRADED, EVENTS, APPLY, LAG, REFUSED, CHANGES, UPLOADS),
+    STREAM_WINDOWS,
+    *(CREATOR_PLACES, CREATOR_GINI),
+    *(ASSISTANT, ASSISTANT_CALLS),
+)
 SERVE_NAMES = (
     "ray_serve_num_http_requests_total",
     "ray_serve_deployment_replica_healthy",
@@ -215,13 +248,14 @@ def record_events(
     seconds: float,
 ) -> None:
     """Record the results of several calls whose EVENTS were stored together in `seconds`."""
-    counts = {"new": 0, "repeated": 0, "refused": 0}
+    counts = {"new": 0, "repeated": 0, "refused": 0, "no_consent": 0}
     for result, size in zip(results, sizes, strict=True):
         if isinstance(result, VrecError):
             counts["refused"] += size
         else:
             counts["new"] += result.new
             counts["repeated"] += result.repeated
+            counts["no_consent"] += result.refused
     for outcome, count in counts.items():
         if count:
             recorder.record(EVENTS, count, outcome=outcome)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from vrec.bundle.neighbors import VideoNeighbors
 from vrec.config.serve import CandidatesConfig
 from vrec.core.types import Vectors
+from vrec.profiles.linked import history_parts
 from vrec.profiles.profile import Profile
 from vrec.profiles.user import hidden_videos, taste_vector
 from vrec.ranking.features.arrays import RankingRequest, RequestContext
@@ -98,11 +99,18 @@ class CandidateSources:
 
 
 def liked_weights(query: RecommendQuery, user: Profile, config: CandidatesConfig) -> dict[str, float]:
-    """Return the weight of each of a shopper's latest liked videos that is not hidden, the latest first."""
-    liked = liked_history(RankingRequest(user, RequestContext(query.at, query.surface), (), zero_counts(0)))
-    hidden = hidden_videos(user)
-    names = [name for name in liked.at if name not in hidden][: config.history]
-    return {name: liked.weights[name] * config.recency**step for step, name in enumerate(names)}
+    """Return the weight of each of a shopper's latest liked videos that is not hidden, the latest first.
+
+    The latest of each linked account follow, times the factor of its domain.
+    """
+    hidden, found = hidden_videos(user), dict[str, float]()
+    for part, factor in history_parts(user):
+        context = RequestContext(query.at, query.surface)
+        liked = liked_history(RankingRequest(part, context, (), zero_counts(0)))
+        names = [name for name in liked.at if name not in hidden][: config.history]
+        for step, name in enumerate(names):
+            found[name] = found.get(name, 0.0) + factor * liked.weights[name] * config.recency**step
+    return found
 
 
 def neighbor_candidates(

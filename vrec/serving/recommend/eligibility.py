@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vrec.profiles.linked import own_profile
 from vrec.profiles.profile import Profile
-from vrec.profiles.user import hidden_videos, last_purchases
+from vrec.profiles.user import hidden_creators, hidden_videos, last_purchases
 from vrec.ranking.reranking.catalog import RowIndices, ShopperContext
 from vrec.ranking.reranking.eligibility_rules import RULES, EligibilityRulesConfig, check_rows
 from vrec.serving.catalog.columns import Mask
@@ -25,12 +26,13 @@ MIN_CHECKED = 16
 
 
 def shopper_context(user: Profile | None, filters: RequestFilters, age: int | None = None) -> ShopperContext:
-    """Return a shopper's state for rules and reasons; blank without a profile.
+    """Return a shopper's state for rules and reasons, without linked accounts; blank without a profile.
 
     The history has the videos that the shopper showed interest in, as far back as the profile's history goes;
     a watch too short to show interest does not count. No reason is a video that the shopper has hidden since.
     """
     kinds: dict[str, frozenset[str]] = {}
+    user = None if user is None else own_profile(user)
     hidden = frozenset[str]() if user is None else hidden_videos(user)
     for entry in () if user is None else user.history:
         if entry.video_id in hidden:
@@ -42,7 +44,7 @@ def shopper_context(user: Profile | None, filters: RequestFilters, age: int | No
         bought={} if user is None else last_purchases(user),
         counts={} if user is None else user.counts,
         blocked_videos=filters.exclude | hidden,
-        blocked_creators=filters.blocked_creators,
+        blocked_creators=filters.blocked_creators | hidden_creators(hidden),
         blocked_categories=filters.blocked_categories,
         age=age,
     )
@@ -130,6 +132,20 @@ class EligibilityFilter:
                 rule[(rule < 0) & ban[checked]] = number
             self._rule_by_row.update(zip(unchecked, rule.tolist(), strict=True))
 
+    def allowed(self) -> Mask:
+        """Return the (N,) mask of all videos that pass."""
+        mask = self._all_eligible() if self.mask is None else self._all_eligible() & self.mask
+        shopper, catalog = self._shopper, self._snapshot.catalog
+        # The mask leaves out rules that name single videos.
+        named = {*shopper.blocked_videos, *shopper.bought, *shopper.history}
+        rows = catalog.find(list(named))
+        rows = rows[rows >= 0]
+        self._check_rows(rows)
+        barred = [row for row in rows.tolist() if self._rule_by_row[row] >= 0]
+        mask = mask.copy()
+        mask[barred] = False
+        return mask
+
     def pick(self, order: RowIndices, need: int) -> list[int]:
         """Return the first `need` (or fewer) eligible rows of an order that no earlier call has seen."""
         size = _checked_at_once(need)
@@ -137,11 +153,7 @@ class EligibilityFilter:
         rest = order[size:]
         if len(picked) < need and len(rest):
             # Most of a catalog may be excluded: a mask over all rows spares checking them one by one.
-            if self._eligible_mask is None:
-                self._eligible_mask = self._snapshot.eligible_mask(self._shopper, self._rules, self._at)
-                for ban in self._bans:
-                    self._eligible_mask &= ~ban
-            rest = rest[self._eligible_mask[rest]]
+            rest = rest[self._all_eligible()[rest]]
         while len(picked) < need and len(rest):
             picked += self._allowed(rest[:size], need - len(picked))
             rest, size = rest[size:], size * 4
@@ -154,6 +166,14 @@ class EligibilityFilter:
             return self.pick(order, need)
         finally:
             self._seen |= seen
+
+    def _all_eligible(self) -> Mask:
+        """Return the (N,) mask of the videos that no rule excludes, without rules that name single videos."""
+        if self._eligible_mask is None:
+            self._eligible_mask = self._snapshot.eligible_mask(self._shopper, self._rules, self._at)
+            for ban in self._bans:
+                self._eligible_mask &= ~ban
+        return self._eligible_mask
 
     def _allowed(self, rows: RowIndices, need: int) -> list[int]:
         if self.mask is not None:

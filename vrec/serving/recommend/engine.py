@@ -1,29 +1,32 @@
 """Engine of a ranking process: answers requests from a bundle and the changes since."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 
 from vrec.bundle.bundle import ServingBundle
+from vrec.bundle.moments import CatalogMoments
 from vrec.config.serve import ServeConfig
+from vrec.core.pauses import pause_if_due
 from vrec.core.types import Vectors
 from vrec.profiles.profile import Profile
-from vrec.ranking.base import ProfileRanker
 from vrec.ranking.features.arrays import RankerPredictions, RankingRequest, RequestContext
 from vrec.ranking.features.video_counts import Doubles
 from vrec.ranking.network_ranker import NetworkRanker
 from vrec.ranking.reranking.catalog import RowIndices, ShopperContext
 from vrec.ranking.reranking.utility import utility
+from vrec.retrieval.live.online import OnlineLiveModel
+from vrec.serving.catalog.columns import Mask
 from vrec.serving.catalog.snapshot import BundleCatalogView, CatalogSnapshot
-from vrec.serving.catalog.updates import changes_to_content
 from vrec.serving.messages import CatalogChange, ListResult, RecommendQuery, RequestFilters
 from vrec.serving.recommend.candidates import CandidateSources
+from vrec.serving.recommend.catalog_ranker import CatalogRanker
 from vrec.serving.recommend.eligibility import EligibilityFilter, shopper_context
 from vrec.serving.recommend.explanation import source_scores
 from vrec.serving.recommend.first_pass import best_candidates
-from vrec.serving.recommend.live import popular_order, stream_relevance
+from vrec.serving.recommend.live import ScoreStreams, popular_order, stream_relevance
 from vrec.serving.recommend.response import (
     RankedCandidates,
     popular_items,
@@ -39,17 +42,6 @@ from vrec.serving.rules.compiled import RULE_SOURCE, ListRules, RuleCompiler
 from vrec.serving.streams.rows import LiveStreams, StreamCompiler
 from vrec.serving.streams.states import NO_STREAMS, StreamBook
 
-MERGED_FROM = 4
-"""Rankers of changed videos are merged if the larger one has at most this many times the smaller one's."""
-
-
-@dataclass(frozen=True, slots=True)
-class _ChangedRanker:
-    """Ranker that knows some changed videos and no others."""
-
-    ids: dict[str, None]
-    ranker: ProfileRanker
-
 
 class RecommendEngine:
     """Bundle with the changes since, ready to answer. Only `set_video_counts` changes it in place.
@@ -62,9 +54,8 @@ class RecommendEngine:
         self._snapshot = CatalogSnapshot.from_view(
             BundleCatalogView.from_content(bundle.content, bundle.encoder, bundle.popular)
         )
-        self._changed_rankers: tuple[_ChangedRanker, ...] = ()
-        """Rankers that know changed videos and no others; of a video that several know the last one counts.
-        Each is MERGED_FROM times as large as the next: they are few, and a change copies few videos."""
+        dim = self._snapshot.view.columns.catalog.vectors.shape[1]
+        self._ranker = CatalogRanker(bundle.ranker, bundle.encoder, dim, self._snapshot.video_ids)
         self._sources = CandidateSources(bundle.neighbors, bundle.index, config.candidates)
         self._rules = RuleCompiler()
         self._streams = StreamCompiler()
@@ -81,6 +72,11 @@ class RecommendEngine:
         return self._bundle.encoder
 
     @property
+    def live_model(self) -> OnlineLiveModel | None:
+        """Model of live streams, if the bundle has one."""
+        return self._bundle.live
+
+    @property
     def bundle_view(self) -> BundleCatalogView:
         """The bundle's videos without the changes since."""
         return self._snapshot.view
@@ -95,9 +91,10 @@ class RecommendEngine:
         """Ids of all videos, available or not."""
         return self._snapshot.video_ids
 
-    def videos(self) -> int:
-        """Return the number of videos, available or not."""
-        return len(self._snapshot)
+    @property
+    def moments(self) -> CatalogMoments | None:
+        """Moments of the bundle's videos, if it has any."""
+        return self._bundle.moments
 
     def card(self, video_id: str) -> dict[str, Any] | None:
         """Return a video's row of VIDEOS by column, or None for an unknown video."""
@@ -117,7 +114,8 @@ class RecommendEngine:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._snapshot = self._snapshot.with_changes(list(new.values()))
-        other._changed_rankers = self._with_changed(new)
+        other._ranker = self._ranker.with_changes(list(new.values()))
+        pause_if_due()
         other._search = self._search.with_changes(list(new.values()))
         return other
 
@@ -136,6 +134,7 @@ class RecommendEngine:
         book: RuleBook = NO_BOOK,
         *,
         streams: StreamBook = NO_STREAMS,
+        score_streams: ScoreStreams | None = None,
     ) -> ListResult:
         """Recommend at most min(`query.k`, `candidates.most`) videos to a shopper, best first.
 
@@ -159,19 +158,8 @@ class RecommendEngine:
         eligible = self._eligible(
             query.surface, query.filters, shopper, query.at, rules=rules, live=live, most_streams=most
         )
-        if query.candidates is not None or query.seeds or query.cart:
-            picked = self._named_candidates(query, user, eligible, live)
-            by_id = query.order == "ranked"
-            picks = sorted(picked, key=catalog.video_ids.__getitem__) if by_id else list(picked)[: query.k]
-            arrange = reranked_items if by_id else popular_items
-        elif query.order == "popular":
-            order = popular_order(self._snapshot, live, query.filters)
-            picks = eligible.pick(order, min(query.k, self._config.candidates.most))
-            picked, arrange = dict.fromkeys(picks, "popular"), popular_items
-        else:
-            picked = self._sources.candidates(query, user, self._snapshot, eligible, live)
-            picks = sorted(picked, key=catalog.video_ids.__getitem__)
-            arrange = reranked_items
+        picks, picked = self._candidates(query, user, eligible, live)
+        arrange = reranked_items if query.order == "ranked" else popular_items
         rows, sources = self._with_rules(
             picks, picked, query, rules, eligible, by_id=arrange is reranked_items
         )
@@ -189,15 +177,33 @@ class RecommendEngine:
         relevance = None
         if only_streams:
             expected = utility(predictions, catalog.price[rows], query.surface, self._config.rerank.utility)
-            relevance = stream_relevance(self._snapshot, live, user, rows, expected)
+            score = score_streams
+            relevance = stream_relevance(self._snapshot, live, user, rows, expected, score=score)
         candidates = RankedCandidates(
             query, shopper, catalog, rows, predictions, sources, popularity, rules, placements, relevance
         )
         items = arrange(candidates, self._config.rerank)
+        if not self._bundle.ranker.predicts:
+            items = tuple(replace(item, p_click=0.0) for item in items)
         timer.lap("rerank")
         unknown = unknown_videos(query, catalog.row_by_id)
         result = ListResult(items, self.version, (), found, dict(eligible.excluded), timer.spent_ms, unknown)
         return self._explained(result, query, user, eligible) if query.explain else result
+
+    def allowed(
+        self,
+        query: RecommendQuery,
+        user: Profile,
+        book: RuleBook = NO_BOOK,
+        *,
+        streams: StreamBook = NO_STREAMS,
+    ) -> Mask:
+        """Return the (N,) mask of the snapshot's videos that a list for a request may have."""
+        rules = self._rules.compiled(book, self._snapshot).for_list(query.surface, query.filters, query.at)
+        live = self._streams.compiled(streams, self._snapshot).live(query.at)
+        shopper = shopper_context(user, query.filters, query.age)
+        eligible = self._eligible(query.surface, query.filters, shopper, query.at, rules=rules, live=live)
+        return eligible.allowed()
 
     def similar(
         self,
@@ -263,9 +269,24 @@ class RecommendEngine:
         live: LiveStreams,
         most_streams: int | None = None,
     ) -> EligibilityFilter:
-        hard_rules, bans = self._config.rerank.for_surface(surface).rules, rules.bans
-        found = self._snapshot, filters, shopper, hard_rules, at
-        return EligibilityFilter(*found, bans=bans, live=live, most_streams=most_streams)
+        found = self._snapshot, filters, shopper, self._config.rerank.for_surface(surface).rules, at
+        return EligibilityFilter(*found, bans=rules.bans, live=live, most_streams=most_streams)
+
+    def _candidates(
+        self, query: RecommendQuery, user: Profile, eligible: EligibilityFilter, live: LiveStreams
+    ) -> tuple[list[int], Mapping[int, str]]:
+        """Return the rows of the candidates, those of a ranked list by id, and the source of each row."""
+        if query.candidates is not None or query.seeds or query.cart:
+            picked = self._named_candidates(query, user, eligible, live)
+            if query.order == "popular":
+                return list(picked)[: query.k], picked
+        elif query.order == "popular":
+            order = popular_order(self._snapshot, live, query.filters)
+            picks = eligible.pick(order, min(query.k, self._config.candidates.most))
+            return picks, dict.fromkeys(picks, "popular")
+        else:
+            picked = self._sources.candidates(query, user, self._snapshot, eligible, live)
+        return sorted(picked, key=self._snapshot.catalog.video_ids.__getitem__), picked
 
     def _with_rules(
         self,
@@ -318,23 +339,6 @@ class RecommendEngine:
         scores = source_scores(query, user, rows, self._snapshot, self._sources)
         return replace(result, scores=tuple(scores), barred=tuple(eligible.barred(query.candidates or ())))
 
-    def _with_changed(self, new: dict[str, CatalogChange]) -> tuple[_ChangedRanker, ...]:
-        """Return the rankers of changed videos with those of more changes."""
-        ranker, dim = self._bundle.ranker, self._snapshot.view.columns.catalog.vectors.shape[1]
-        changed = [change for change in new.values() if change.row is not None]
-        if not changed:
-            return self._changed_rankers
-        if isinstance(ranker, NetworkRanker) and not ranker.space.dim:
-            dim = 0
-        ids = [change.video_id for change in changed]
-        updated = ranker.restricted_to(ids).with_videos(changes_to_content(changed, self.encoder, dim))
-        rankers = [*self._changed_rankers, _ChangedRanker(dict.fromkeys(ids), updated)]
-        while len(rankers) > 1 and MERGED_FROM * len(rankers[-1].ids) >= len(rankers[-2].ids):
-            older, newer = rankers[-2:]
-            both = older.ids | newer.ids
-            rankers[-2:] = [_ChangedRanker(both, older.ranker.restricted_to(list(both), newer.ranker))]
-        return tuple(rankers)
-
     def _with_valid_taste(self, user: Profile) -> Profile:
         dim = self._snapshot.catalog.vectors.shape[1]
         if user.vector is None or (len(user.vector) == dim and np.isfinite(user.vector).all()):
@@ -373,10 +377,7 @@ class RecommendEngine:
             rows, self._snapshot.video_counts[rows]
         )
         request = RankingRequest(user, RequestContext(query.at, query.surface), ids, counts)
-        ranker, needed = self._bundle.ranker, dict.fromkeys((*ids, *(one.video_id for one in user.history)))
-        for changed in self._changed_rankers:
-            if not changed.ids.keys().isdisjoint(needed):
-                ranker = ranker.restricted_to(list(needed), changed.ranker)
+        ranker, request = self._ranker.of_request(request, rows)
         if not isinstance(ranker, NetworkRanker):
             predictions = ranker.predict_requests([request])
         else:

@@ -12,8 +12,11 @@ from vrec.ranking.reranking.catalog import RowIndices, ShopperContext
 from vrec.ranking.reranking.eligibility_rules import barring_rules, minimum_age
 from vrec.ranking.reranking.placements import Placements, place_in_order
 from vrec.ranking.reranking.reasons import find_reasons
+from vrec.serving.catalog.columns import Mask
 from vrec.serving.catalog.listing import CatalogQuery, list_rows
 from vrec.serving.catalog.snapshot import BundleCatalogView, CatalogSnapshot
+from vrec.serving.creators.figures import CreatorFigures
+from vrec.serving.creators.table import CreatorTable
 from vrec.serving.messages import (
     CatalogChange,
     CatalogEntry,
@@ -56,12 +59,50 @@ class PopularFallback:
         self._rules = RuleCompiler()
         self._streams = StreamCompiler()
         self._cards: dict[str, dict[str, Any]] = {}
+        self._figures = CreatorFigures.load(bundle)
+        self._creators: CreatorTable | None = None
+
+    @property
+    def version(self) -> str:
+        """Version of the bundle."""
+        return self._version
+
+    @property
+    def creators(self) -> CreatorTable:
+        """The creators of all videos; making the table takes time in proportion to the catalog."""
+        if self._creators is None:
+            self._creators = CreatorTable.from_snapshot(self._snapshot, self._figures)
+        return self._creators
+
+    def bans(self, surface: str, filters: RequestFilters, at: int, book: RuleBook) -> list[Mask]:
+        """Return the (N,) masks of the videos that the shop's bans keep from a list."""
+        rules = self._rules.compiled(book, self._snapshot).for_list(surface, filters, at)
+        return [mask for _, mask in rules.bans]
+
+    @property
+    def fallback(self) -> Self:
+        """This list, as of any state that holds one."""
+        return self
 
     def with_changes(self, changes: Sequence[CatalogChange]) -> Self:
         """Return another list after more changes; see `CatalogSnapshot.with_changes`."""
+        return self.with_snapshot(self._snapshot.with_changes(changes))
+
+    def with_snapshot(self, snapshot: CatalogSnapshot) -> Self:
+        """Return the list over another snapshot of the same bundle."""
         other = object.__new__(type(self))
-        other.__dict__ = self.__dict__ | {"_snapshot": self._snapshot.with_changes(changes), "_cards": {}}
+        other.__dict__ = self.__dict__ | {"_snapshot": snapshot, "_cards": {}, "_creators": None}
         return other
+
+    def has(self, video_id: str) -> bool:
+        """Return whether the catalog has a video."""
+        return self._snapshot.catalog.row_by_id.get(video_id) is not None
+
+    def possible_streams(self, video_ids: Sequence[str]) -> list[str]:
+        """Return the ids of streams, live or over, and of unknown videos."""
+        row_by_id, streams = self._snapshot.catalog.row_by_id, set(self._snapshot.streams.tolist())
+        rows = ((name, row_by_id.get(name)) for name in video_ids)
+        return [name for name, row in rows if row is None or row in streams]
 
     def card(self, video_id: str) -> dict[str, Any] | None:
         """Return a video's row of VIDEOS by column, or None for an unknown video."""

@@ -1,7 +1,7 @@
 """Retrieval of streams: all that are live, in the order in which a shopper may want them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,12 @@ UNKNOWN = Profile("user", "")
 """Shopper of whom nothing is known."""
 TIE = 1e-3
 """Greatest share of the least relevance by which the order of equal streams lowers one."""
+
+LEAST_LOG_ODDS = 20.0
+"""Log-odds below the best stream's that a stream counts with at least, so that no relevance is 0."""
+MODEL_TIE = 1e-6
+"""Relevance by which the order of streams that the model scores alike differs."""
+ScoreStreams = Callable[[Sequence[StreamState]], npt.NDArray[np.floating]]
 
 
 def live_order(snapshot: CatalogSnapshot, live: LiveStreams, user: Profile) -> RowIndices:
@@ -47,11 +53,15 @@ def stream_relevance(
     user: Profile,
     rows: RowIndices,
     utilities: npt.NDArray[np.float32],
+    *,
+    score: ScoreStreams | None = None,
 ) -> Floats:
     """Return what streams are ordered by in a list of streams alone.
 
-    Utility is a fourth order besides those of `live_order`. A ranker may know nothing of streams that have
-    just begun, and none knows how many viewers they have now.
+    With a model of live streams it is the probability that the shopper will watch a stream next, beside that
+    of the most probable one; equal ones go by the order without a model. Without one, utility is a fourth
+    order besides those of `live_order`. A ranker may know nothing of streams that have just begun, and none
+    knows how many viewers they have now.
 
     Args:
         snapshot: The catalog.
@@ -59,6 +69,7 @@ def stream_relevance(
         user: The shopper's profile.
         rows: (N,) rows of live streams.
         utilities: (N,) utilities that the ranker expects, ≥ 0; those that are 0 do not count.
+        score: Log-odds of streams by the model; None without one.
 
     Returns:
         (N,) float64 > 0, no two of which are equal; the greatest is that of `utilities`, or 1 if all are 0.
@@ -66,10 +77,16 @@ def stream_relevance(
     if not len(rows):
         return np.zeros(0)
     states = [live.states[place] for place in np.searchsorted(live.rows, rows).tolist()]
-    score, ties = _fused(snapshot, rows, states, user, (utilities.astype(np.float64),))
-    order = np.lexsort((*ties, -score))
+    fused, ties = _fused(snapshot, rows, states, user, (utilities.astype(np.float64),))
+    order = np.lexsort((*ties, -fused))
+    if score is not None:
+        odds = score(states).astype(np.float64)
+        order = np.lexsort((*ties, -fused, -odds))
+        relevance = np.exp(np.maximum(odds - odds.max(), -LEAST_LOG_ODDS))
+        relevance[order] += MODEL_TIE * np.arange(len(rows), 0, -1) / len(rows)
+        return relevance / relevance.max() * (float(utilities.max()) or 1.0)
     # What is in no order comes after all others, and equal ones in the order of the ties.
-    relevance = score + 1 / (RANK_CONSTANT + len(rows)) ** 2
+    relevance = fused + 1 / (RANK_CONSTANT + len(rows)) ** 2
     relevance[order] -= TIE * relevance.min() * np.arange(len(rows)) / len(rows)
     return relevance / relevance.max() * (float(utilities.max()) or 1.0)
 

@@ -11,9 +11,8 @@ from vrec.bundle.growing_bm25 import GrowingBm25
 from vrec.core.types import Vectors
 from vrec.profiles.update import embedding_matrix
 from vrec.ranking.reranking.catalog import RowIndices
-from vrec.serving.catalog.columns import concat_videos
 from vrec.serving.catalog.snapshot import CatalogSnapshot
-from vrec.serving.catalog.updates import change_vector
+from vrec.serving.catalog.updates import change_vector, changed_videos
 from vrec.serving.messages import CatalogChange, ListItem, unranked_item
 from vrec.serving.recommend.eligibility import EligibilityFilter
 from vrec.serving.recommend.rank_fusion import fuse_ranks, fusion_depth
@@ -44,9 +43,9 @@ class TextSearch:
         apart from a copy of the changed videos' vectors."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        rows = [change.row for change in changes if change.row is not None]
+        present = [change for change in changes if change.row is not None]
         gone = [change.video_id for change in changes if change.row is None]
-        other._new_words = self._new_words.with_videos(concat_videos(rows) if rows else None, gone)
+        other._new_words = self._new_words.with_videos(changed_videos(present) if present else None, gone)
         dim = self._vectors.shape[1]
         known = dict(zip(self._new_ids, self._new_vectors, strict=True))
         for change in changes:

@@ -146,7 +146,7 @@ def _rows_of_products(product_ids: Collection[str], snapshot: CatalogSnapshot) -
     for video_id, change in snapshot.latest.items():
         row = snapshot.changed_rows.get(video_id, -1)
         if change.row is not None and row >= 0 and row not in streams:
-            for name in change.row.column("product_ids")[0].as_py():
+            for name in change.row.column("product_ids")[change.number].as_py():
                 if name in found:
                     found[name].append(row)
     return found

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS, Doubles
 from vrec.ranking.reranking.catalog import RowIndices
-from vrec.serving.catalog.columns import Mask, zero_counts
+from vrec.serving.catalog.columns import Mask
 from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.streams.states import StreamBook, StreamState
 
@@ -46,6 +45,7 @@ class StreamRows:
         self._rows: RowIndices = np.array([row for row, _ in found], np.int64)
         self._states = [state for _, state in found]
         self._ends = np.array([state.ends_at for _, state in found], np.int64)
+        self._priors: dict[int, Doubles] = {}
         self._last: tuple[int, int, LiveStreams] | None = None
         """The last answer, and the times from which and before which it holds."""
 
@@ -78,18 +78,19 @@ class StreamRows:
         counts = counts.copy()
         own = counts[streams, _IMPRESSIONS]
         share = np.clip(1 - own / PRIOR_IMPRESSIONS, 0, 1)
-        counts[streams] += self._priors[at[streams]] * share[:, None]
+        priors = np.stack([self._prior(row) for row in self._rows[at[streams]].tolist()])
+        counts[streams] += priors * share[:, None]
         return counts
 
-    @cached_property
-    def _priors(self) -> Doubles:
-        """(R, len(VIDEO_COUNT_KEYS)) counts of the streamers' other videos, as PRIOR_IMPRESSIONS at most."""
-        snapshot = self.snapshot
-        totals = zero_counts(len(self._rows))
-        for place, row in enumerate(self._rows.tolist()):
+    def _prior(self, row: int) -> Doubles:
+        """Return (len(VIDEO_COUNT_KEYS),) counts of a streamer's other videos, PRIOR_IMPRESSIONS at most."""
+        found = self._priors.get(row)
+        if found is None:
+            snapshot = self.snapshot
             others = snapshot.rows_of_creator(int(snapshot.catalog.creator[row]))
-            totals[place] = snapshot.video_counts[others[others != row]].sum(axis=0)
-        return totals * np.minimum(1, PRIOR_IMPRESSIONS / np.maximum(totals[:, _IMPRESSIONS], 1))[:, None]
+            total = snapshot.video_counts[others[others != row]].sum(axis=0)
+            found = self._priors[row] = total * min(1, PRIOR_IMPRESSIONS / max(total[_IMPRESSIONS], 1))
+        return found
 
 
 class StreamCompiler:

@@ -88,6 +88,8 @@ class StreamState:
     """Chat messages since the start."""
     gifts: int | None = None
     """Gifts since the start."""
+    text: str | None = None
+    """Title and tags, as the encoder of text reads them."""
 
     @property
     def ends_at(self) -> int:
@@ -196,7 +198,7 @@ def unpack_state(stream_id: str, record: bytes) -> StreamState | None:
             raise ValueError(f"it has unknown fields {sorted(unknown)}")
         return StreamState(**values | {"product_ids": tuple(values["product_ids"])})
     except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
-        _log_refused("state", stream_id, error)
+        log_refused("state", stream_id, error)
         return None
 
 
@@ -215,7 +217,7 @@ def unpack_vector(stream_id: str, record: bytes) -> StreamVector | None:
             raise ValueError(f"its format is {form}, want {FORMAT}")
         return StreamVector(encoder, at, np.frombuffer(data, "<f4").astype(np.float32))
     except (ValueError, TypeError, msgpack.UnpackException) as error:
-        _log_refused("vector", stream_id, error)
+        log_refused("vector", stream_id, error)
         return None
 
 
@@ -227,6 +229,7 @@ def is_stream(card: Mapping[str, Any]) -> bool:
 _FIELDS = frozenset(one.name for one in fields(StreamState))
 
 
-def _log_refused(what: str, stream_id: str, error: Exception) -> None:
+def log_refused(what: str, stream_id: str, error: Exception) -> None:
+    """Log that a record of a stream cannot be decoded."""
     extra = {"stream_id": stream_id, "why": str(error)[:300]}
     logger.error("the %s of a stream cannot be read", what, extra=extra)

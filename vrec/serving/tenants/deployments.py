@@ -11,10 +11,12 @@ from starlette.types import ASGIApp
 
 from vrec.config.serve import ServeConfig
 from vrec.serving.deployments.api import ApiDeployment
+from vrec.serving.deployments.handles import EncoderHandle, ProfilesHandle, RankingHandle
 from vrec.serving.deployments.profiles import ProfilesDeployment
-from vrec.serving.deployments.protocol import BackendUnavailable, EncoderHandle, ProfilesHandle, RankingHandle
+from vrec.serving.deployments.protocol import BackendUnavailable
 from vrec.serving.deployments.ranking import RankingDeployment
 from vrec.serving.deployments.store_ends import SharedEnds, StoreEnds, read_ends
+from vrec.serving.deployments.stream_content import StreamContentDeployment
 from vrec.serving.http.app import TenantHttp
 from vrec.serving.http.keys import ApiKeyring
 from vrec.serving.tenants.context import DEFAULT_TENANT
@@ -46,7 +48,7 @@ class ProfilesHost(TenantHost[ProfilesDeployment]):
         if tenant == DEFAULT_TENANT:
             return ProfilesDeployment(config, ends=self._ends.reader(tenant))
         check = shared_encoder_check(lambda: self.default.served.bundle)
-        return ProfilesDeployment(config, check, self._ends.reader(tenant))
+        return ProfilesDeployment(config, check, self._ends.reader(tenant), tenant)
 
 
 @hosts(RankingDeployment)
@@ -115,12 +117,34 @@ class RankingHost(TenantHost[RankingDeployment]):
         return shop
 
 
+@hosts(StreamContentDeployment)
+class StreamContentHost(TenantHost[StreamContentDeployment]):
+    """Deployment that has the content of live streams followed, of each tenant by actors of its own."""
+
+    def __init__(self, config: ServeConfig, profiles: Any) -> None:
+        """Build the deployment with the settings of the service and the handle of a `ProfilesHost`."""
+        self._profiles = profiles
+        self._ends = SharedEnds(profiles.ends.remote, config.refresh_s / 2, config.apply_timeout_s)
+        super().__init__(config)
+
+    def make_shop(self, config: ServeConfig, tenant: str) -> StreamContentDeployment:
+        """See TenantHost."""
+        profiles = cast("ProfilesHandle", TenantHandle(self._profiles, tenant))
+        check = shared_encoder_check(lambda: self.default.served.bundle) if tenant else None
+        return StreamContentDeployment(config, profiles, check, ends=self._ends.reader(tenant))
+
+
 @hosts(ApiDeployment)
 class ApiHost(TenantHost[ApiDeployment]):
     """Deployment for HTTP: an application per tenant, which knows of that tenant's shop alone."""
 
     def __init__(
-        self, config: ServeConfig, ranking: Any, profiles: Any, encoder: EncoderHandle | None
+        self,
+        config: ServeConfig,
+        ranking: Any,
+        profiles: Any,
+        encoder: EncoderHandle | None,
+        content: Any = None,
     ) -> None:
         """Build the deployment.
 
@@ -129,7 +153,10 @@ class ApiHost(TenantHost[ApiDeployment]):
             ranking: Handle of a `RankingHost`; None ranks all tenants' requests in this process.
             profiles: Handle of a `ProfilesHost`.
             encoder: Handle of the encoder deployment; None refuses uploads.
+            content: Handle of a `StreamContentHost`, which Serve starts because it is named here; it is not
+                called.
         """
+        del content
         self._ranking, self._profiles, self._encoder = ranking, profiles, encoder
         self._ends = SharedEnds(profiles.ends.remote, config.refresh_s / 2, config.apply_timeout_s)
         super().__init__(config)

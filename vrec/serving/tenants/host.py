@@ -154,8 +154,8 @@ def hosts(shop: type) -> Callable[[H], H]:
     """
 
     def add(host: H) -> H:
-        for name, method in vars(shop).items():
-            if inspect.iscoroutinefunction(method) and name[0] != "_" and not hasattr(TenantShop, name):
+        for name, _ in inspect.getmembers(shop, inspect.iscoroutinefunction):
+            if name[0] != "_" and not hasattr(TenantShop, name):
                 setattr(host, name, _forward(name))
         return host
 

@@ -1,11 +1,11 @@
-"""Trends of one process, which follow the logs of the store."""
+"""Counts of one process, such as trends, which follow the logs of the store."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable
 from secrets import token_bytes
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -41,14 +41,25 @@ def announce_erasure(store: FollowedStore) -> None:
     store.append_record(ERASURES_LOG, token_bytes(MARKER_BYTES), most=1)
 
 
-class TrendFollower:
+class EventCounts(Protocol):
+    """Counts of events."""
+
+    def add(self, events: pa.Table, now: int) -> None:
+        """Count EVENTS in the order of the log, each once; `now` is in µs since 1970."""
+        ...
+
+
+C = TypeVar("C", bound=EventCounts)
+
+
+class CountFollower(Generic[C]):
     """Counts of the log's events so far.
 
     After the removal of an event or the erasure of a shopper the log is counted anew, so that what is shown
     is what the log has; until that is done, the figures of before stay.
     """
 
-    def __init__(self, store: FollowedStore, make: Callable[[], TrendingCounts]) -> None:
+    def __init__(self, store: FollowedStore, make: Callable[[], C]) -> None:
         """Follow a store; `make` returns counts without events."""
         self._store, self._make = store, make
         self._shown = self._counts = make()
@@ -58,9 +69,10 @@ class TrendFollower:
         """Cursor up to which removals are in the present count; None before the first look."""
         self._erasures: int | None = None
 
-    def videos(self, window: TrendWindow) -> tuple[TrendingVideo, ...]:
-        """Return the trending videos of a window up to now, the highest score first."""
-        return self._shown.videos(window, _now_us())
+    @property
+    def counts(self) -> C:
+        """Counts as of the last time that the whole log was counted, or of what there is so far."""
+        return self._shown
 
     async def take(self, after: int, changes: LogChanges) -> None:
         """Count changes that the process has read for other ends, if they are the next ones."""
@@ -110,7 +122,15 @@ class TrendFollower:
         self._counts, self.cursor, self.is_complete = self._make(), 0, False
 
 
-async def _count(counts: TrendingCounts, events: pa.Table) -> None:
+class TrendFollower(CountFollower[TrendingCounts]):
+    """Trends of the log's events so far."""
+
+    def videos(self, window: TrendWindow) -> tuple[TrendingVideo, ...]:
+        """Return the trending videos of a window up to now, the highest score first."""
+        return self.counts.videos(window, _now_us())
+
+
+async def _count(counts: EventCounts, events: pa.Table) -> None:
     for start in range(0, events.num_rows, COUNTED_AT_ONCE):
         counts.add(events.slice(start, COUNTED_AT_ONCE), _now_us())
         await asyncio.sleep(0)

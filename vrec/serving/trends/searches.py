@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgpack
 
-from vrec.core.protocols import RecordLog
+from vrec.core.state_protocols import RecordLog
 from vrec.serving.trends.windows import WINDOW_US, TrendWindow
 
 SEARCHES_LOG = "searches"

@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from vrec.config.trends import TrendingConfig
 from vrec.core.compute import pc
-from vrec.core.schema import EVENTS, HIDING_KINDS, REVERSED_BY, conform
+from vrec.core.schema import CREATOR_PREFIX, EVENTS, HIDING_KINDS, REVERSED_BY, conform
 from vrec.events.config import InterestConfig
+from vrec.events.links import without_accounts
 from vrec.profiles.profile import EventRecord, VideoMetadata
 from vrec.profiles.stores.fold import VideoLookup
 from vrec.profiles.update import event_rows
@@ -76,18 +77,18 @@ class TrendingCounts:
         self._kinds = pa.array(sorted({*choosing, *_UNDOING}), pa.string())
 
     def add(self, events: pa.Table, now: int) -> None:
-        """Count EVENTS in the order of the log, each once.
+        """Count EVENTS in the order of the log, each once; those of accounts in other domains are left out.
 
         Args:
             events: EVENTS.
             now: µs since 1970. Events that are dated more than MAX_LEAD_US later do not count.
         """
-        table = conform(events, EVENTS, stage="TrendingCounts.add")
+        table = without_accounts(conform(events, EVENTS, stage="TrendingCounts.add"))
         self._counts.advance(now)
         rows = [
             event
             for event in event_rows(table.filter(pc.is_in(table.column("kind"), value_set=self._kinds)))
-            if event.at <= now + MAX_LEAD_US
+            if event.at <= now + MAX_LEAD_US and not event.video_id.startswith(CREATOR_PREFIX)
         ]
         facts = self._facts({event.video_id for event in rows if event.kind == "watch"})
         self._counts.record(self._choices(rows, facts))

@@ -21,10 +21,10 @@ REMEMBERED = 1 << 17
 half that came first is forgotten, and counts again if it comes again before the window has passed."""
 
 # Parts of the state of a pair: signs that are in force, and the number of purchases above them.
-_LIKED, _OTHER, _HIDDEN, _PURCHASE = 1, 2, 4, 8
+_LIKED, _OTHER, _HIDDEN, _FOLLOWED, _PURCHASE = 1, 2, 4, 8, 16
 _MAX_STATE = 255
-_GIVES = {"like": _LIKED, **dict.fromkeys(HIDING_KINDS, _HIDDEN)}
-_TAKES_AWAY = {"unlike": _LIKED, "unhide": _HIDDEN}
+_GIVES = {"like": _LIKED, "follow": _FOLLOWED, **dict.fromkeys(HIDING_KINDS, _HIDDEN)}
+_TAKES_AWAY = {"unlike": _LIKED, "unfollow": _FOLLOWED, "unhide": _HIDDEN}
 _PLAIN = frozenset({"click", "watch", "cart"})
 
 _PairState = tuple[int, int]

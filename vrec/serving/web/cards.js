@@ -1,7 +1,9 @@
 // A video as a card: facts, reasons, predictions and buttons.
 
 import { el, money, percent } from "./dom.js";
+import { momentItems } from "./moments.js";
 import { Preview } from "./previews.js";
+import { listed, say, sayReason } from "./words.js";
 
 const SOURCES = {
   cf: "watched by similar shoppers",
@@ -14,6 +16,7 @@ const SOURCES = {
   "search:words": "has your words",
   "search:meaning": "has a similar meaning",
   "search:both": "has your words",
+  moments: "looks or sounds like your picture or clip",
 };
 const ACTIONS = {
   like: ["Like", "Liked"],
@@ -37,14 +40,14 @@ export const nameOf = (item) => item.title ?? item.video_id;
 export function buttonsOf(shownNow, handlers, only = ["open", "like", "cart", "purchase", "similar", "hide"]) {
   const title = nameOf(shownNow().item);
   const buttons = only.map((name) => {
-    if (name === "open") return button("Watch", title, () => handlers.open(shownNow()), { class: "first" });
-    if (name === "similar") return button("Similar", title, () => handlers.similar(shownNow().item));
-    if (name === "hide") return button(ACTIONS.hide[0], title, () => handlers.act("hide", shownNow()), { class: "plain" });
+    if (name === "open") return button(say("Watch"), title, () => handlers.open(shownNow()), { class: "first" });
+    if (name === "similar") return button(say("Similar"), title, () => handlers.similar(shownNow().item));
+    if (name === "hide") return button(say(ACTIONS.hide[0]), title, () => handlers.act("hide", shownNow()), { class: "plain" });
     const act = (event) => {
       if (event.currentTarget.getAttribute("aria-pressed") !== "true") handlers.act(name, shownNow());
       else if (name === "like") handlers.act("unlike", shownNow());
     };
-    return button(ACTIONS[name][0], title, act, { "data-act": name, "aria-pressed": "false" });
+    return button(say(ACTIONS[name][0]), title, act, { "data-act": name, "aria-pressed": "false" });
   });
   press(buttons, shownNow().item, handlers);
   return buttons;
@@ -56,7 +59,7 @@ export function press(buttons, item, handlers) {
     const { act } = one.dataset;
     if (!act) continue;
     const done = handlers.has(act, item.video_id);
-    const label = ACTIONS[act][done ? 1 : 0];
+    const label = say(ACTIONS[act][done ? 1 : 0]);
     one.textContent = label;
     one.setAttribute("aria-pressed", String(done));
     one.setAttribute("aria-label", `${label}: ${nameOf(item)}`);
@@ -68,16 +71,18 @@ function button(label, title, onclick, attributes = {}) {
 }
 
 export class Card {
-  constructor(shown, handlers) {
+  constructor(shown, handlers, only) {
     const { item } = shown;
     this.shown = shown;
-    this.preview = new Preview(item.video_id, () => handlers.open(this.shown));
+    this.preview = new Preview(item, () => handlers.open(this.shown));
     this.position = el("span", { class: "place" });
     this.moved = el("span", { class: "moved", "aria-hidden": "true" });
     this.facts = el("p", { class: "facts" });
     this.why = el("p", { class: "why" });
     this.figures = el("dl", { class: "figures" });
-    this.buttons = buttonsOf(() => this.shown, handlers);
+    this.moments = el("ul", { class: "moments" });
+    this.onMoment = (moment) => handlers.open(this.shown, moment);
+    this.buttons = buttonsOf(() => this.shown, handlers, only);
     this.element = el(
       "li",
       { class: `card ${hueOf(item.category)}`, "data-video": item.video_id, "data-category": item.category ?? "" },
@@ -85,6 +90,7 @@ export class Card {
       el("p", { class: "over", "aria-hidden": "true" }, this.position, this.moved),
       el("h3", {}, nameOf(item)),
       this.facts,
+      this.moments,
       this.why,
       this.figures,
       el("div", { class: "buttons" }, ...this.buttons),
@@ -99,32 +105,32 @@ export class Card {
     this.position.textContent = item.position + 1;
     const price = item.price === null ? null : money(item.price, this.shown.currency);
     this.facts.replaceChildren(
-      ...[el("span", { class: "dot" }, item.category ?? "no category"), price, item.creator_id]
+      ...[el("span", { class: "dot" }, item.category ?? say("no category")), price, item.creator_id]
         .filter(Boolean)
         .map((fact) => el("span", {}, fact)),
     );
-    const texts = item.reasons.map((reason) => reason.text);
-    const because = texts.length ? `You see this ${listed(texts)}.` : "";
-    this.why.replaceChildren(because, el("span", { class: "source" }, `Found among: ${SOURCES[item.source] ?? item.source}`));
+    const texts = item.reasons.map((reason) => sayReason(reason.text));
+    const because = texts.length ? say("You see this {reasons}.", { reasons: listed(texts) }) : "";
+    const source = say("Found among: {source}", { source: say(SOURCES[item.source] ?? item.source) });
+    this.why.replaceChildren(because, el("span", { class: "source" }, source));
     // Lists that were not ranked have no predictions.
     const predicted = item.p_click || item.watch_s || item.p_conv;
     const figures = [
-      ["Click chance", percent(item.p_click)],
-      ["Watch time", `${item.watch_s.toFixed(1)} s`],
-      ["Buy chance", percent(item.p_conv, 2)],
+      [say("Click chance"), percent(item.p_click)],
+      [say("Watch time"), say("{n} s", { n: item.watch_s.toFixed(1) })],
+      [say("Buy chance"), percent(item.p_conv, 2)],
     ];
     this.figures.replaceChildren(
       ...(predicted ? figures.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))) : []),
     );
     this.figures.hidden = !predicted;
+    const moments = item.moments ?? [];
+    this.moments.replaceChildren(...momentItems(moments, nameOf(item), this.onMoment));
+    this.moments.hidden = !moments.length;
   }
 
   /** Shows by how many positions a video moved up; null for a video that is new in the list. */
   showMove(up) {
-    this.moved.textContent = up === null ? "new" : up > 0 ? `▲ ${up}` : up < 0 ? `▼ ${-up}` : "";
+    this.moved.textContent = up === null ? say("new") : up > 0 ? `▲ ${up}` : up < 0 ? `▼ ${-up}` : "";
   }
-}
-
-function listed(texts) {
-  return texts.length < 2 ? texts.join("") : `${texts.slice(0, -1).join(", ")} and ${texts.at(-1)}`;
 }

@@ -1,5 +1,7 @@
 // Description of the changes from one list to the next.
 
+import { counted, say } from "./words.js";
+
 export const NONE = "no category";
 
 /** Returns the number of items by category. */
@@ -25,11 +27,11 @@ export function changeOf(before, after, first) {
   const parts = [];
   if (name !== undefined && by(name)) {
     const [n, m] = [old.get(name) ?? 0, now.get(name) ?? 0];
-    const verb = name === NONE ? "have " : "are ";
-    const whole = before.length === after.length ? `${n} → ${m} of ${after.length}` : `${n} of ${before.length} → ${m} of ${after.length}`;
-    parts.push(`${whole} ${verb}${name}`);
+    const values = { n, m, of: before.length, whole: after.length };
+    const whole = before.length === after.length ? say("{n} → {m} of {whole}", values) : say("{n} of {of} → {m} of {whole}", values);
+    parts.push(name === NONE ? say("{whole} have no category", { whole }) : say("{whole} are {name}", { whole, name }));
   }
-  if (added) parts.push(`${added} ${added === 1 ? "video is" : "videos are"} new`);
-  if (moved) parts.push(`${moved} ${moved === 1 ? "has" : "have"} another place`);
-  return parts.length ? parts.join(", ") : "the list did not change";
+  if (added) parts.push(counted("{n} video is new", "{n} videos are new", added));
+  if (moved) parts.push(counted("{n} has another place", "{n} have another place", moved));
+  return parts.length ? parts.join(say(", ")) : say("the list did not change");
 }

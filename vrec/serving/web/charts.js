@@ -2,13 +2,14 @@
 
 import { armStatistics } from "./api.js";
 import { $, el, percent, showText, svg } from "./dom.js";
+import { say } from "./words.js";
 
 const REFRESH_MS = 4_000;
 const MINUTES = 60;
 const [WIDTH, HEIGHT, LEFT, GUTTER, TOP, BOTTOM] = [420, 170, 52, 26, 12, 22];
 const RATES = [
   { rate: "ctr", of: "clicks", title: "Clicks per impression", format: (x) => percent(x) },
-  { rate: "watch_s_per_impression", of: "watch_s", title: "Watch time per impression", format: (x) => `${x.toFixed(2)} s` },
+  { rate: "watch_s_per_impression", of: "watch_s", title: "Watch time per impression", format: (x) => say("{n} s", { n: x.toFixed(2) }) },
   { rate: "conversion", of: "conversions", title: "Purchases per impression", format: (x) => percent(x, 2) },
 ];
 
@@ -33,9 +34,10 @@ export function startCharts() {
 function render({ level, arms }) {
   const hasIntervals = arms.some((arm) => arm.ctr.low !== null);
   const intervals = hasIntervals
-    ? `Bars are ${percent(level, 0)} confidence intervals that stay valid however often you look.`
-    : "No intervals yet: a variant needs 200 shoppers, 10 of whom did what is counted.";
-  showText($("arms-note"), `Lines show the last ${MINUTES} minutes by minute, dots at the right the total since the A/B test began. ${intervals}`);
+    ? say("Bars are {level} confidence intervals that stay valid however often you look.", { level: percent(level, 0) })
+    : say("No intervals yet: a variant needs 200 shoppers, 10 of whom did what is counted.");
+  const drawn = say("Lines show the last {n} minutes by minute, dots at the right the total since the A/B test began.", { n: MINUTES });
+  showText($("arms-note"), `${drawn} ${intervals}`);
   $("charts").replaceChildren(...RATES.map((rate) => figure(rate, arms)));
   $("arms-table").replaceChildren(...table(arms));
 }
@@ -47,13 +49,13 @@ function figure({ rate, of, title, format }, arms) {
   const now = Date.now() / 60e3;
   const x = (minute) => LEFT + ((WIDTH - GUTTER * 1.5 - LEFT) * Math.min(MINUTES, Math.max(0, minute - now + MINUTES))) / MINUTES;
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / most);
-  if (!ends.length) return el("figure", {}, el("figcaption", {}, title), el("p", { class: "soft" }, "No impressions yet."));
+  if (!ends.length) return el("figure", {}, el("figcaption", {}, say(title)), el("p", { class: "soft" }, say("No impressions yet.")));
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" }, ...axes(most, format, y));
   arms.forEach((arm, number) => drawing.append(...lines(series[number], x, y, number), ...total(arm[rate], y, number)));
   const legend = arms.map((arm, number) =>
     el("li", { class: `dot h${number % 10}` }, `${arm.name} `, el("b", {}, arm[rate].value === null ? "–" : format(arm[rate].value))),
   );
-  return el("figure", {}, el("figcaption", {}, title), drawing, el("ul", {}, ...legend));
+  return el("figure", {}, el("figcaption", {}, say(title)), drawing, el("ul", {}, ...legend));
 }
 
 function axes(most, format, y) {
@@ -65,9 +67,9 @@ function axes(most, format, y) {
   const under = HEIGHT - 5;
   return [
     ...rules,
-    svg("text", { x: LEFT, y: under }, `${MINUTES} min ago`),
-    svg("text", { x: right, y: under, "text-anchor": "end" }, "now"),
-    svg("text", { x: WIDTH, y: under, "text-anchor": "end" }, "total"),
+    svg("text", { x: LEFT, y: under }, say("{n} min ago", { n: MINUTES })),
+    svg("text", { x: right, y: under, "text-anchor": "end" }, say("now")),
+    svg("text", { x: WIDTH, y: under, "text-anchor": "end" }, say("total")),
   ];
 }
 
@@ -101,11 +103,11 @@ function table(arms) {
     const cells = [percent(arm.share, 0), arm.users, arm.impressions, ...rates];
     return el("tr", {}, el("th", { scope: "row" }, arm.name), ...cells.map((cell) => el("td", {}, String(cell))));
   });
-  const head = el("tr", {}, ...headings.map((name) => el("th", { scope: "col" }, name)));
-  return [el("caption", { class: "quiet" }, "Results by variant since the A/B test began"), el("thead", {}, head), el("tbody", {}, ...rows)];
+  const head = el("tr", {}, ...headings.map((name) => el("th", { scope: "col" }, say(name))));
+  return [el("caption", { class: "quiet" }, say("Results by variant since the A/B test began")), el("thead", {}, head), el("tbody", {}, ...rows)];
 }
 
 function cellText({ value, low, high }, format) {
-  if (value === null) return "no data";
-  return low === null ? format(value) : `${format(value)} (${format(Math.max(0, low))} to ${format(high)})`;
+  if (value === null) return say("no data");
+  return low === null ? format(value) : say("{value} ({low} to {high})", { value: format(value), low: format(Math.max(0, low)), high: format(high) });
 }

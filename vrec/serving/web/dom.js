@@ -1,5 +1,7 @@
 // Elements built without markup in strings: texts of the catalog are never parsed as HTML.
 
+import { locale } from "./words.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 export const $ = (id) => document.getElementById(id);
@@ -21,7 +23,7 @@ export function showText(element, text) {
 }
 
 export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
-export const money = (price, currency) => price.toLocaleString("en", { style: "currency", currency });
+export const money = (price, currency) => price.toLocaleString(locale, { style: "currency", currency });
 
 function filled(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {

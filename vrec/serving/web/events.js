@@ -18,11 +18,15 @@ export function watchEvents(listener) {
   onChange = listener;
 }
 
-/** Records that a shopper saw or did something with an item of a response. */
-export function recordEvent(kind, shopper, shown, value = null) {
+/**
+ * Records that a shopper saw or did something with an item of a response. With a `domain` it happened there, in the
+ * shopper's linked account, and not in the list of the response.
+ */
+export function recordEvent(kind, shopper, shown, value = null, domain = null) {
   const { item, requestId, surface } = shown;
   const event = { event_id: `page-${random(12)}`, user_id: shopper.id, video_id: item.video_id, kind, surface };
-  if (requestId) Object.assign(event, { position: item.position, request_id: requestId, propensity: item.propensity });
+  if (domain !== null) Object.assign(event, { domain, linked: true });
+  else if (requestId) Object.assign(event, { position: item.position, request_id: requestId, propensity: item.propensity });
   if (value !== null) event.value = value;
   pending.push(event);
   schedule(BATCH_MS);
@@ -40,23 +44,37 @@ export async function flush() {
 
 /** Sends the pending events while the page is being closed. */
 export function flushOnExit() {
-  if (pending.length) sendEvents(pending.slice(-100), { keepalive: true, signal: undefined }).catch(() => {});
+  for (const linked of [false, true]) {
+    const events = pending.filter((event) => isLinked(event) === linked).slice(-100);
+    if (events.length) sendEvents(events, { keepalive: true, signal: undefined }).catch(() => {});
+  }
 }
 
 async function send() {
-  const batch = pending.slice(0, BATCH_SIZE);
+  const batch = nextBatch();
   try {
     const response = await sendEvents(batch);
     stored += response.new;
     pending.splice(0, batch.length);
   } catch (problem) {
     // Events that the service refuses are dropped, so that they do not hold up later ones.
-    if (!problem.temporary && problem.status !== 401) pending.splice(0, batch.length);
-    else if (problem.status !== 401) schedule((problem.retryAfter ?? 0) * 1000 || RETRY_MS);
+    if (!problem.temporary && problem.status !== 401) {
+      pending.splice(0, batch.length);
+      if (pending.length) schedule(BATCH_MS);
+    }
+    if (problem.temporary) schedule((problem.retryAfter ?? 0) * 1000 || RETRY_MS);
     throw problem;
   } finally {
     onChange(stored, pending.length);
   }
+}
+
+const isLinked = (event) => event.linked === true;
+
+/** Returns the first pending events. Those of a linked account go by themselves: once the link has ended they are refused. */
+function nextBatch() {
+  const end = pending.findIndex((event) => isLinked(event) !== isLinked(pending[0]));
+  return pending.slice(0, end < 0 ? BATCH_SIZE : Math.min(end, BATCH_SIZE));
 }
 
 function schedule(ms) {

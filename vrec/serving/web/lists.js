@@ -8,14 +8,19 @@ const MOVE_MS = 350;
 const motion = matchMedia("(prefers-reduced-motion: no-preference)");
 
 export class CardList {
-  /** `handlers` handles the buttons; `onSeen(shown)` is called for each card that was half in view for a while. */
-  constructor(element, handlers, onSeen) {
+  /**
+   * `handlers` handles the buttons, which are all or `only` some; `onSeen(shown)` is called for each card that was
+   * half in view for a while.
+   */
+  constructor(element, handlers, onSeen, only = undefined) {
     this.element = element;
     this.handlers = handlers;
     this.onSeen = onSeen;
+    this.only = only;
     this.cards = new Map();
     this.timers = new Map();
     this.visible = new Set();
+    this.latest = null;
     this.watch = new IntersectionObserver((entries) => this.#onIntersect(entries), { threshold: 0.5 });
   }
 
@@ -49,6 +54,7 @@ export class CardList {
 
   /** Shows the items of a response; returns how many are new and how many others changed their position. */
   show({ items, request_id: requestId, currency }, surface) {
+    this.latest = [{ items, request_id: requestId, currency }, surface];
     const before = this.#boxes();
     const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
     const cards = new Map();
@@ -57,7 +63,7 @@ export class CardList {
     for (const item of items) {
       const old = this.cards.get(item.video_id);
       const shown = this.#shown(old, { item, requestId, surface, currency });
-      const card = old ?? new Card(shown, this.handlers);
+      const card = old ?? new Card(shown, this.handlers, this.only);
       const up = old ? old.shown.item.position - item.position : null;
       if (old) card.update(shown);
       else added += 1;
@@ -72,6 +78,13 @@ export class CardList {
     if (focused && document.activeElement !== focused && focused.isConnected) focused.focus({ preventScroll: true });
     resumePreviews();
     return { added, moved, lostFocus: focused !== null && !focused.isConnected };
+  }
+
+  /** Shows the last response again, after an undo. */
+  again() {
+    if (!this.latest) return;
+    const [response, surface] = this.latest;
+    this.show({ ...response, items: response.items.filter((item) => !this.handlers.has("hide", item.video_id)) }, surface);
   }
 
   /** Counts an impression of a card at once, as before an action with it, unless it is counted already. */
@@ -151,10 +164,16 @@ export class CardList {
   }
 
   #onTimer(element) {
-    const hidden = document.visibilityState !== "visible" || document.querySelector("dialog[open]");
+    const hidden = document.visibilityState !== "visible" || document.querySelector("dialog[open]") || this.#isBehind();
     if (hidden) return this.#startTimer(element);
     this.timers.delete(element);
     return this.countNow(element.dataset.video);
+  }
+
+  /** Returns whether the conversation, which on a phone lies over the page, covers the list. */
+  #isBehind() {
+    const panel = document.getElementById("assistant");
+    return !panel.hidden && !panel.contains(this.element) && panel.getBoundingClientRect().left <= 0;
   }
 
   #stopTimer(element) {

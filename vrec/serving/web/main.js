@@ -1,17 +1,23 @@
 // The page: a shopper, their actions, and the feed that responds to them.
 
-import { apiEvents, recommend, search, similar, useKey } from "./api.js";
+import { apiEvents, erase, recommend, search, similar, useKey } from "./api.js";
+import { Assistant } from "./assistant.js";
 import { buttonsOf, hueOf, nameOf, press } from "./cards.js";
 import { changeOf, mixOf, NONE } from "./changes.js";
 import { startCharts } from "./charts.js";
+import { CreatorRow } from "./creators.js";
 import { $, el, showText } from "./dom.js";
+import { Elsewhere } from "./elsewhere.js";
 import { flush, flushOnExit, recordEvent, watchEvents } from "./events.js";
 import { CardList } from "./lists.js";
+import { LiveRow } from "./live.js";
+import { searchByFile } from "./moments.js";
 import { Player } from "./player.js";
 import { arePaused, coverPreviews, pausePreviews } from "./previews.js";
-import { become, now, setAge, shoppers } from "./shopper.js";
+import { become, drop, now, setAge, shoppers } from "./shopper.js";
 import { hold, release, startUndo } from "./undo.js";
 import { startUpload } from "./upload.js";
+import { counted, say, translateDocument } from "./words.js";
 
 const K = 20;
 const FOUND_K = 12;
@@ -22,16 +28,33 @@ const UNAVAILABLE = {
   encoder: "Searching by meaning is unavailable. The search finds words only.",
   cards: "The catalog is unavailable. Titles and prices are missing.",
 };
-const DONE = { like: "liking", unlike: "taking back the like of", cart: "adding to the cart", purchase: "buying", hide: "hiding" };
-const HELD = { like: "Liked", unlike: "No longer liked:", cart: "Added to the cart", purchase: "Bought", hide: "You will not see this again:" };
+const DONE = {
+  like: "After liking “{title}”",
+  unlike: "After taking back the like of “{title}”",
+  cart: "After adding to the cart “{title}”",
+  purchase: "After buying “{title}”",
+  hide: "After hiding “{title}”",
+};
+const HELD = {
+  like: "Liked “{title}”",
+  unlike: "No longer liked: “{title}”",
+  cart: "Added to the cart “{title}”",
+  purchase: "Bought “{title}”",
+  hide: "You will not see this again: “{title}”",
+};
+
+translateDocument();
 
 const player = new Player();
+const elsewhere = new Elsewhere();
 const done = new Set();
 const handlers = { open, act, similar: showSimilar, has: (kind, id) => done.has(`${now().id} ${kind} ${id}`) };
 const onSeen = (shown) => recordEvent("impression", now(), shown);
 const feed = new CardList($("feed"), handlers, onSeen);
 const found = new CardList($("found-list"), handlers, onSeen);
-let latestFound = null;
+const creators = new CreatorRow((words) => settle(words, feed.items, null));
+const live = new LiveRow((item, seconds) => settle(afterWatching(item, seconds), feed.items, item.category));
+const assistant = new Assistant(handlers, onSeen, () => refresh(say("After asking the assistant")));
 let watching = null;
 let requests = 0;
 let retry = null;
@@ -48,6 +71,7 @@ async function refresh(words = null, before = feed.items, category = null) {
   try {
     const response = await recommend(now(), K);
     if (mine !== requests) return;
+    creators.refresh();
     const change = feed.show(response, "feed");
     if (change.lostFocus && !player.isOpen) $("feed-title").focus({ preventScroll: true });
     // The line and the numbers beside the categories describe one and the same change.
@@ -55,12 +79,14 @@ async function refresh(words = null, before = feed.items, category = null) {
     showStatus(response);
     if (pendingNews) {
       const { words: cause, before: old, category: first } = pendingNews;
-      showText($("news"), `${cause}: ${changeOf(old, response.items, first)}.`);
+      showText($("news"), say("{cause}: {change}.", { cause, change: changeOf(old, response.items, first) }));
     }
     pendingNews = null;
     showText($("trouble"), null);
     $("key").hidden = true;
+    assistant.restore();
     if (response.degraded) retry = setTimeout(refresh, RETRY_MS);
+    live.refresh();
   } catch (problem) {
     if (mine === requests) fail(problem);
   } finally {
@@ -86,9 +112,15 @@ async function settle(words, before, category) {
   await refresh(words, before, category);
 }
 
+/** Returns all lists of cards on the page. */
+const lists = () => [feed, found, ...assistant.lists];
+
+/** Returns where the focus goes from a card that goes away. */
+const nearby = () => (document.activeElement?.closest("#assistant") ? $("talk") : $("feed-title"));
+
 /** Counts the impression of a video before an action with it. */
 function countImpression(shown) {
-  for (const list of [feed, found]) list.countNow(shown.item.video_id, shown);
+  for (const list of lists()) list.countNow(shown.item.video_id, shown);
 }
 
 /** Does something that can be undone for a few seconds. */
@@ -99,31 +131,34 @@ function act(kind, shown) {
   const name = `${shopper.id} ${isReversal ? "like" : kind} ${item.video_id}`;
   const setDone = (on) => (on ? done.add(name) : done.delete(name));
   countImpression(shown);
+  const title = { title: nameOf(item) };
+  const back = nearby();
   const mark = () => {
-    for (const list of [feed, found]) list.markDone(item.video_id);
+    for (const list of lists()) list.markDone(item.video_id);
     press($("player-buttons").children, item, handlers);
   };
   const send = () => {
     recordEvent(kind, shopper, shown, kind === "purchase" ? item.price : null);
-    return settle(`After ${DONE[kind]} “${nameOf(item)}”`, before, item.category);
+    return settle(say(DONE[kind], title), before, item.category);
   };
   const undo = () => {
     setDone(isReversal);
     mark();
-    $("feed-title").focus({ preventScroll: true });
-    if (latestFound) found.show(...latestFound);
-    refresh(`After the undo for “${nameOf(item)}”`, before);
+    back.focus({ preventScroll: true });
+    for (const list of lists().filter((one) => one !== feed)) list.again();
+    refresh(say("After the undo for “{title}”", title), before);
   };
-  hold(`${HELD[kind]} “${nameOf(item)}”`, send, undo);
+  hold(say(HELD[kind], title), send, undo);
   setDone(!isReversal);
   mark();
   if (kind !== "hide") return;
   const inside = document.activeElement?.closest(".card") !== null;
-  for (const list of [feed, found]) list.remove(item.video_id);
-  if (inside) $("feed-title").focus({ preventScroll: true });
+  for (const list of lists()) list.remove(item.video_id);
+  if (inside) back.focus({ preventScroll: true });
 }
 
-async function open(shown) {
+/** Opens the player, at a moment of the video if one is given. */
+async function open(shown, moment = null) {
   const { item } = shown;
   const before = feed.items;
   countImpression(shown);
@@ -131,50 +166,62 @@ async function open(shown) {
   const clicked = settle(null, before, item.category);
   coverPreviews(true);
   watching = shown;
-  const seconds = await player.open(item, buttonsOf(() => shown, handlers, ["like", "cart", "purchase"]));
+  elsewhere.offer(now());
+  const seconds = await player.open(item, buttonsOf(() => shown, handlers, ["like", "cart", "purchase"]), moment);
   coverPreviews(false);
   recordWatch();
+  const words = afterWatching(item, seconds, elsewhere.domain);
+  elsewhere.clear();
   await clicked;
-  await settle(`After watching “${nameOf(item)}” for ${seconds.toFixed(1)} s`, before, item.category);
+  await settle(words, before, item.category);
 }
 
-/** Records once how long the video in the player played. */
+function afterWatching(item, seconds, where = null) {
+  const values = { title: nameOf(item), n: seconds.toFixed(1), where };
+  return where === null ? say("After watching “{title}” for {n} s", values) : say("After watching “{title}” on “{where}” for {n} s", values);
+}
+
+/** Records once how long the video in the player played, in the shop or where the shopper says. */
 function recordWatch() {
-  if (watching && player.seconds >= 0.1) recordEvent("watch", now(), watching, Math.round(player.seconds * 10) / 10);
+  if (watching && player.seconds >= 0.1) recordEvent("watch", now(), watching, Math.round(player.seconds * 10) / 10, elsewhere.domain);
   watching = null;
 }
 
 function showSimilar(item) {
-  return showFound(`Similar to “${nameOf(item)}”`, "similar", () => similar(item.video_id, FOUND_K));
+  return showFound(say("Similar to “{title}”", { title: nameOf(item) }), "similar", () => similar(item.video_id, FOUND_K));
+}
+
+/** Searches by a picture or clip. */
+function showAlike(title, file) {
+  return showFound(title, "moments", () => searchByFile(file, 2 * FOUND_K, feed.latest?.[0].currency));
 }
 
 function clearFound() {
-  latestFound = null;
   found.clear();
+  found.latest = null;
 }
 
 async function showFound(title, surface, list, text = null) {
   $("found").hidden = false;
   $("found-title").textContent = title;
-  showText($("found-note"), "Searching …");
+  showText($("found-note"), say("Searching …"));
   clearFound();
   $("found-title").focus();
   try {
     const response = await list();
-    latestFound = [response, surface];
-    found.show(...latestFound);
+    found.show(response, surface);
     showText($("found-note"), noteOf(response, text));
     showStatus(response);
   } catch (problem) {
-    showText($("found-note"), problem.status === 401 ? "Enter an API key first." : problem.message);
+    showText($("found-note"), problem.status === 401 ? say("Enter an API key first.") : problem.message);
   }
 }
 
 /** Describes a list that was found; `text` is that of a search. */
 function noteOf({ items, found: matches }, text) {
-  if (!items.length) return "No videos found.";
-  if (matches === 0) return `Nothing found for “${text}”, but here is what is popular.`;
-  return `${items.length} ${items.length === 1 ? "video" : "videos"}`;
+  if (!items.length) return say("No videos found.");
+  if (matches === 0) return say("Nothing found for “{text}”, but here is what is popular.", { text });
+  return counted("{n} video", "{n} videos", items.length);
 }
 
 function showMix(before, items) {
@@ -183,7 +230,7 @@ function showMix(before, items) {
   const chips = names.map((name) => {
     const difference = before.length ? mix.get(name) - (old.get(name) ?? 0) : 0;
     const change = difference ? el("span", { class: "by" }, difference > 0 ? `+${difference}` : `−${-difference}`) : null;
-    return el("li", { class: `dot ${hueOf(name === NONE ? null : name)}` }, `${name} `, el("b", {}, String(mix.get(name))), change);
+    return el("li", { class: `dot ${hueOf(name === NONE ? null : name)}` }, `${name === NONE ? say(NONE) : name} `, el("b", {}, String(mix.get(name))), change);
   });
   $("mix").replaceChildren(...chips);
   const known = new Set([...$("categories").children].map((option) => option.value));
@@ -191,12 +238,12 @@ function showMix(before, items) {
 }
 
 function showStatus(response) {
-  showText($("degraded"), response.why.map((part) => UNAVAILABLE[part] ?? `A part of the service is unavailable: ${part}.`).join(" "));
+  showText($("degraded"), response.why.map((part) => (UNAVAILABLE[part] ? say(UNAVAILABLE[part]) : say("A part of the service is unavailable: {part}.", { part }))).join(" "));
   $("foot-bundle").textContent = response.bundle;
-  if (response.arm) $("foot-arm").textContent = `${response.arm}, ${Math.round(100 * response.arm_share)} % of shoppers`;
+  if (response.arm) $("foot-arm").textContent = say("{arm}, {share} % of shoppers", { arm: response.arm, share: Math.round(100 * response.arm_share) });
   const inside = response.spent_ms.total ?? 0;
-  const within = inside ? `, of which ${inside.toFixed(0)} ms in the service` : "";
-  $("foot-latency").textContent = `${response.took_ms.toFixed(0)} ms${within}`;
+  const times = { n: response.took_ms.toFixed(0), within: inside.toFixed(0) };
+  $("foot-latency").textContent = inside ? say("{n} ms, of which {within} ms in the service", times) : say("{n} ms", times);
 }
 
 function showShoppers() {
@@ -205,35 +252,72 @@ function showShoppers() {
   $("shopper-age").value = now().age ?? "";
 }
 
-async function shopAs(id, words) {
+/** Changes the shopper; `words` say so with the new id, and `change` tells who it is. */
+async function shopAs(words, change) {
   release();
+  live.stop();
   await flush().catch(() => {});
-  become(id);
+  change();
   showShoppers();
+  assistant.clear();
   feed.clear();
+  creators.clear();
   $("found").hidden = true;
   clearFound();
   await refresh(null, []);
-  showText($("news"), `${words} ${now().id}.`);
+  showText($("news"), say(words, { id: now().id }));
+}
+
+/** Erases the shopper. From before that on the page is a new shopper's, so that no event of the old one comes later. */
+async function eraseShopper() {
+  const old = now();
+  await assistant.pending;
+  await shopAs("Shopping as new shopper {id}.", () => drop(old.id));
+  try {
+    await erase(old);
+    showText($("news"), say("Everything about the shopper is erased. Shopping as new shopper {id}.", { id: now().id }));
+  } catch (problem) {
+    await shopAs("Shopping as {id}.", () => become(old.id));
+    showText($("trouble"), problem.message);
+  }
 }
 
 function listen() {
-  $("shopper-choice").addEventListener("change", (event) => shopAs(event.target.value, "Shopping as"));
-  $("shopper-new").addEventListener("click", () => shopAs(null, "Shopping as new shopper"));
+  $("shopper-choice").addEventListener("change", (event) => shopAs("Shopping as {id}.", () => become(event.target.value)));
+  $("shopper-new").addEventListener("click", () => shopAs("Shopping as new shopper {id}.", () => become()));
   $("shopper-other").addEventListener("submit", (event) => {
     event.preventDefault();
     $("shopper-other").open = false;
-    shopAs($("shopper-id").value.trim(), "Shopping as");
+    shopAs("Shopping as {id}.", () => become($("shopper-id").value.trim()));
+  });
+  $("shopper-erase").addEventListener("submit", (event) => {
+    event.preventDefault();
+    $("shopper-erase").open = false;
+    $("shopper-choice").focus();
+    eraseShopper();
   });
   $("shopper-age").addEventListener("change", ({ target }) => {
     if (!target.reportValidity()) return;
     setAge(target.value === "" ? null : Math.trunc(Number(target.value)));
-    refresh("After setting the age");
+    refresh(say("After setting the age"));
   });
   $("search").addEventListener("submit", (event) => {
     event.preventDefault();
     const text = $("search-text").value.trim();
-    if (text) showFound(`Search for “${text}”`, "search", () => search(text, FOUND_K), text);
+    if (text) showFound(say("Search for “{text}”", { text }), "search", () => search(text, FOUND_K, now()), text);
+  });
+  $("search-picture").addEventListener("click", () => $("search-file").click());
+  $("search-file").addEventListener("change", ({ target }) => {
+    const [file] = target.files;
+    if (file) showAlike(say("Looks like “{name}”", { name: file.name }), file);
+    // The same file may be chosen again.
+    target.value = "";
+  });
+  $("player-frame").addEventListener("click", async () => {
+    const title = say("Looks like a frame of “{title}”", { title: nameOf(watching.item) });
+    const file = await player.frame();
+    player.close();
+    showAlike(title, file);
   });
   $("found-close").addEventListener("click", () => {
     $("found").hidden = true;
@@ -252,9 +336,9 @@ function listen() {
   });
   apiEvents.addEventListener("key", ({ detail }) => {
     $("key").hidden = false;
-    showText($("key-problem"), detail.refused ? "The service does not accept this key." : null);
+    showText($("key-problem"), detail.refused ? say("The service does not accept this key.") : null);
   });
-  watchEvents((stored, pending) => ($("foot-events").textContent = pending ? `${stored}, ${pending} to be sent` : String(stored)));
+  watchEvents((stored, pending) => ($("foot-events").textContent = pending ? say("{stored}, {pending} to be sent", { stored, pending }) : String(stored)));
   // Phones may close a page in the background without another event.
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState !== "hidden") return;
@@ -264,6 +348,7 @@ function listen() {
   addEventListener("pagehide", () => {
     release();
     recordWatch();
+    live.stop();
     flushOnExit();
   });
 }
@@ -272,6 +357,6 @@ $("previews").setAttribute("aria-pressed", String(arePaused()));
 listen();
 startUndo();
 showShoppers();
-startUpload({ similar: showSimilar, refresh: () => refresh("After adding the video") });
+startUpload({ similar: showSimilar, refresh: () => refresh(say("After adding the video")) });
 startCharts();
 refresh();

@@ -3,6 +3,7 @@
 import { mediaUrl } from "./api.js";
 import { nameOf } from "./cards.js";
 import { $ } from "./dom.js";
+import { showMoments } from "./moments.js";
 
 const TICK_MS = 100;
 
@@ -34,17 +35,33 @@ export class Player {
     return this.#dialog.open;
   }
 
-  /** Plays a video; returns the seconds played once the player is closed. */
-  async open(item, buttons) {
+  /** Returns the frame that is shown, as a file. */
+  async frame() {
+    const { videoWidth: width, videoHeight: height } = this.#video;
+    const canvas = Object.assign(document.createElement("canvas"), { width, height });
+    canvas.getContext("2d").drawImage(this.#video, 0, 0);
+    const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.92));
+    return new File([blob], "frame.jpg", { type: "image/jpeg" });
+  }
+
+  close() {
+    this.#dialog.close();
+  }
+
+  /** Plays a video, from one of its moments if one is given; returns the seconds played once the player is closed. */
+  async open(item, buttons, moment = null) {
     this.#played_ms = 0;
     this.#since = null;
     $("player-title").textContent = nameOf(item);
     $("player-buttons").replaceChildren(...buttons);
     $("player-seconds").textContent = "0.0";
-    this.#missing(false);
-    this.#video.src = mediaUrl(item.video_id);
+    // A live stream has no file here.
+    this.#missing(Boolean(item.live));
+    showMoments(item.moments ?? [], nameOf(item), ({ start_s }) => this.#playFrom(start_s));
+    if (!item.live) this.#video.src = mediaUrl(item.video_id);
+    if (moment) this.#video.addEventListener("loadedmetadata", () => this.#playFrom(moment.start_s), { once: true });
     this.#dialog.showModal();
-    this.#video.play().catch(() => {});
+    if (!item.live) this.#video.play().catch(() => {});
     const clock = setInterval(() => ($("player-seconds").textContent = this.seconds.toFixed(1)), TICK_MS);
     await new Promise((done) => this.#dialog.addEventListener("close", done, { once: true }));
     clearInterval(clock);
@@ -55,6 +72,11 @@ export class Player {
     return seconds;
   }
 
+  #playFrom(seconds) {
+    this.#video.currentTime = seconds;
+    this.#video.play().catch(() => {});
+  }
+
   #stop() {
     if (this.#since !== null) this.#played_ms += performance.now() - this.#since;
     this.#since = null;
@@ -62,6 +84,7 @@ export class Player {
 
   #missing(is) {
     $("player-none").hidden = !is;
+    $("player-frame").hidden = is;
     this.#video.hidden = is;
   }
 }

@@ -2,6 +2,7 @@
 
 import { mediaUrl } from "./api.js";
 import { el } from "./dom.js";
+import { say } from "./words.js";
 
 const previews = new WeakMap();
 const inView = new Set();
@@ -34,13 +35,15 @@ export function resumePreviews() {
 }
 
 export class Preview {
-  constructor(videoId, onclick) {
-    this.address = mediaUrl(videoId);
+  /** `item.live` is set for a live stream, which has no file to play. */
+  constructor(item, onclick) {
+    this.address = mediaUrl(item.video_id);
     this.missing = false;
     this.video = el("video", { loop: true, playsinline: true, preload: "auto", tabindex: "-1", onerror: () => this.fail() });
     this.video.muted = true;
     this.element = el("div", { class: "picture", "aria-hidden": "true", onclick }, this.video);
     previews.set(this.element, this);
+    if (item.live) this.#showNoFile(say("Live now"));
     near.observe(this.element);
     view.observe(this.element);
   }
@@ -71,10 +74,13 @@ export class Preview {
   }
 
   fail() {
-    if (!this.video.hasAttribute("src")) return;
+    if (this.video.hasAttribute("src")) this.#showNoFile(say("No video file"));
+  }
+
+  #showNoFile(reason) {
     this.missing = true;
     this.element.classList.add("missing");
-    this.element.replaceChildren(el("span", {}, "No video file"));
+    this.element.replaceChildren(el("span", {}, reason));
   }
 
   close() {

@@ -34,6 +34,11 @@ export function setAge(age) {
   return save([{ ...first, age }, ...rest])[0];
 }
 
+/** Forgets a shopper in this browser; a new one is the current one. */
+export function drop(id) {
+  return save([newShopper(), ...shoppers().filter((one) => one.id !== id)])[0];
+}
+
 const newShopper = (id = null) => ({ id: id ?? `page-${random(8)}`, age: null });
 
 function save(list) {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.serving.http.client import acall, call
+from tests.serving.http.client import acall, call, call_json
 from vrec.core.errors import OutputError
 from vrec.serving.http.routes import bulk
 from vrec.serving.http.routes.bulk import MAX_LINE_BYTES, read_lines
@@ -34,6 +34,23 @@ def root(tmp_path):
     folder.mkdir()
     (folder / "a.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + b"\0" * 9_000)
     return folder
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("creator_id", " ann"), ("creator_id", "ann "), ("product_ids", ["p1", "p2 "])]
+)
+def test_ids_of_creators_and_products_have_no_spaces_around_them(made, root, field, value):
+    app, shop = made(security={"media_roots": [str(root)]})
+    new = {"video_id": "new/1", "uri": str(root / "a.mp4"), "creator_id": "ann b"}
+    done = send(app, {"video_id": "mugs/1", field: value}, new | {field: value}, new)
+    assert counts(done) == (1, 0, 2)
+    assert all(one["detail"].startswith(field) for one in done["failures"])
+    for method, path, body in (
+        ("PATCH", "/v1/videos/mugs%2F1", {field: value}), ("POST", "/v1/videos", new | {field: value}),
+    ):  # fmt: skip
+        reply = call_json(app, method, path, body)
+        assert (reply.status, reply.json["errors"][0]["where"].partition(".")[0]) == (422, field)
+    assert "new/1" in shop.cards_now
 
 
 def test_every_line_is_in_force_or_named_with_its_number_and_reason(made, root):

@@ -1,5 +1,6 @@
 """Catalog changes over HTTP: uploads, URIs, updates and removals, including hostile ones."""
 
+import json
 import os
 import time
 
@@ -390,6 +391,20 @@ def test_ids_are_generated_and_differ(made, root):
     ids = {add(app, root, video_id=None).json["video_id"] for _ in range(3)}
     assert len(ids) == 3
     assert all(len(name) == 23 and name.startswith("upload-") for name in ids)
+
+
+def test_a_new_id_in_the_namespace_of_creators_is_refused(made, root):
+    app, shop = made(security={"media_roots": [str(root)]})
+    Recorded(shop)
+    reply = add(app, root, video_id="creator:ann")
+    assert (reply.status, [one["where"] for one in reply.json["errors"]]) == (422, ["video_id"])
+    assert "may not begin with creator:" in reply.json["errors"][0]["detail"]
+    assert add(app, root, video_id="a-creator:ann").status == 201
+    row = {"video_id": "creator:ann", "uri": str(root / "a.mp4"), "creator_id": "me"}
+    headers = {"content-type": "application/x-ndjson"}
+    done = call(app, "POST", "/v1/videos:bulk", json.dumps(row).encode(), headers).json
+    assert (done["added"], done["failures"][0]["type"]) == (0, "urn:vrec:problem:invalid-request")
+    assert "video_id: an id may not begin with creator:" in done["failures"][0]["detail"]
 
 
 @pytest.mark.parametrize("error", [BackendUnavailable("killed"), TimeoutError(), UnknownVideo("v")])

@@ -35,7 +35,7 @@ def test_every_field_of_an_event_is_in_the_log_once_it_is_acknowledged(made):
         at=at.isoformat(),
     )  # fmt: skip
     reply = call_json(app, "POST", "/v1/events", given)
-    assert (reply.status, reply.json) == (202, {"new": 1, "repeated": 0})
+    assert (reply.status, reply.json) == (202, {"new": 1, "repeated": 0, "unused": 0, "refused": 0})
     (row,) = logged(shop)
     assert row == {
         "event_id": "e", "user_id": "u", "video_id": "mugs/1", "kind": "watch", "value": 7.25, "position": 3,
@@ -64,9 +64,24 @@ def test_nothing_is_acknowledged_before_the_store_has_it(made):
 def test_an_event_counts_once_however_often_it_is_sent(made):
     app, _ = made()
     many = {"events": [event("a"), event("b"), event("a")]}
-    assert call_json(app, "POST", "/v1/events", many).json == {"new": 2, "repeated": 1}
-    assert call_json(app, "POST", "/v1/events", many).json == {"new": 0, "repeated": 3}
-    assert call_json(app, "POST", "/v1/events", event("b")).json == {"new": 0, "repeated": 1}
+    assert call_json(app, "POST", "/v1/events", many).json == {
+        "new": 2,
+        "repeated": 1,
+        "unused": 0,
+        "refused": 0,
+    }
+    assert call_json(app, "POST", "/v1/events", many).json == {
+        "new": 0,
+        "repeated": 3,
+        "unused": 0,
+        "refused": 0,
+    }
+    assert call_json(app, "POST", "/v1/events", event("b")).json == {
+        "new": 0,
+        "repeated": 1,
+        "unused": 0,
+        "refused": 0,
+    }
 
 
 def test_a_time_that_is_absent_is_now_and_null_is_absent(made):
@@ -158,11 +173,16 @@ def test_a_shopper_is_forgotten_on_demand(made):
     assert said["events"] == 2
     assert said["counts"]["event:click"] == 2
     assert datetime.fromisoformat(said["history"][0]["at"]).tzinfo is not None
-    assert call(app, "DELETE", "/v1/profiles/u").json == {"user_id": "u", "erased": 2}
+    assert call(app, "DELETE", "/v1/profiles/u").json["erased"] == 2
     reply = call(app, "GET", "/v1/profiles/u")
     assert (reply.status, reply.json["type"]) == (404, "urn:vrec:problem:unknown-profile")
     assert [row["user_id"] for row in logged(shop)] == ["v"]
-    assert call_json(app, "POST", "/v1/events", event("a")).json == {"new": 0, "repeated": 1}
+    assert call_json(app, "POST", "/v1/events", event("a")).json == {
+        "new": 0,
+        "repeated": 1,
+        "unused": 0,
+        "refused": 0,
+    }
 
 
 def test_the_log_comes_out_whole_in_pages_of_either_format(made):
@@ -242,4 +262,14 @@ def test_a_profile_s_history_has_weights_and_times_oldest_first(made):
 
 def test_erasing_an_unknown_shopper_erases_nothing(made):
     app, _ = made()
-    assert call(app, "DELETE", "/v1/profiles/nobody").json == {"user_id": "nobody", "erased": 0}
+    assert call(app, "DELETE", "/v1/profiles/nobody").json["erased"] == 0
+
+
+def test_events_of_searches_are_the_service_s_own(made):
+    app, shop = made()
+    many = {"events": [event("a"), event("b", kind="search"), event("c", video_id="search:category=mugs")]}
+    reply = call_json(app, "POST", "/v1/events", many)
+    assert reply.status == 422
+    assert [one["where"] for one in reply.json["errors"]] == ["events.1.kind", "events.2.video_id"]
+    assert all("POST /v1/search" in one["detail"] for one in reply.json["errors"])
+    assert logged(shop) == []

@@ -1,5 +1,7 @@
 """Lists over HTTP: contents, degraded responses and refused requests."""
 
+import asyncio
+import json
 import math
 import time
 from dataclasses import replace
@@ -7,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.serving.http.client import call, call_json
+from tests.serving.http.client import acall, call, call_json
 from vrec.serving.deployments.protocol import BackendUnavailable
 from vrec.serving.experiments import assign_arm
 
@@ -105,6 +107,27 @@ def test_similar_videos_and_searches(made):
     none = call_json(app, "POST", "/v1/search", {"text": "nothing like it"}).json
     assert none["found"] == 0
     assert {item["source"] for item in none["items"]} == {"popular"}
+
+
+def test_a_search_that_finds_something_counts_for_the_shopper_that_it_names(made):
+    app, shop = made()
+
+    async def run():
+        bodies = [
+            {"text": "a red mug", "session_id": "s"},
+            {"text": "a red mug"},  # of nobody
+            {"text": "nothing like it", "session_id": "s"},
+        ]
+        for number, body in enumerate(bodies):
+            headers = {"content-type": "application/json", "x-request-id": f"r{number}"}
+            reply = await acall(app, "POST", "/v1/search", json.dumps(body).encode(), headers)
+            assert reply.status == 200
+        await shop.learned_searches.settle()
+
+    asyncio.run(run())
+    (event,) = shop.store.export(0, 100)[0].to_pylist()
+    assert (event["user_id"], event["kind"], event["request_id"]) == ("session:s", "search", "r0")
+    assert event["video_id"] == "search:category=mugs&tag=red"
 
 
 def test_lists_name_the_currency_of_the_settings(made):

@@ -111,6 +111,21 @@ def test_what_is_wrong_with_a_rule_is_said(made, body, error):
     assert [f"{one['where']}: {one['detail']}" for one in reply.json["errors"]] == [error]
 
 
+def test_a_rule_names_its_videos_that_the_catalog_lacks(made):
+    app, _ = made()
+    pin = {"kind": "pin", "video_id": "nowhere", "position": 0}
+    boost = {"kind": "boost", "videos": {"video_ids": ["gone", "mugs/1", "away"]}, "factor": 2.0}
+    ban = {"kind": "ban", "videos": {"expression": 'category = "mugs"'}}
+    for name, rule, unknown in (("p", pin, ["nowhere"]), ("b", boost, ["gone", "away"]), ("x", ban, [])):
+        reply = call_json(app, "PUT", f"/v1/rules/{name}", rule)
+        assert (reply.status, reply.json["unknown"]) == (201, unknown)
+        assert call(app, "GET", f"/v1/rules/{name}").json["unknown"] == unknown
+    listed = call(app, "GET", "/v1/rules").json["rules"]
+    assert {one["rule_id"]: one["unknown"] for one in listed} == {
+        "p": ["nowhere"], "b": ["gone", "away"], "x": []
+    }  # fmt: skip
+
+
 def test_states_and_other_bad_input(made):
     app, _ = made()
     for name, dates, state in (

@@ -73,6 +73,29 @@ async def _follow_pages(send, user, slot, found, everywhere):
         own += ids(reply)
 
 
+def test_a_slot_that_has_all_videos_has_no_further_page(tmp_path, shop_bundle):
+    cards = shop_bundle.parts.videos.select(["video_id", "category", "available"]).to_pylist()
+    category = next(card["category"] for card in cards if card["category"] is not None)
+    wanted = {card["video_id"] for card in cards if card["category"] == category and card["available"]}
+
+    async def scenario(send, graph):
+        filters = {"categories": [category]}
+        for k in (len(wanted) - 2, len(wanted), len(wanted) + 2):
+            slots = [{"name": "all", "k": k, "filters": filters}]
+            page = slots_of(await send("POST", SLOTS, {"user_id": "u", "slots": slots}))["all"]
+            shown = names_in(page)
+            assert len(set(shown)) == len(shown) == min(k, len(wanted))
+            assert (page["next_cursor"] is None) == (k > len(wanted))
+            while page["next_cursor"] is not None:
+                more = {"request_id": page["request_id"], "cursor": page["next_cursor"]}
+                body = {"user_id": "u", "k": k, "filters": filters, "page": more}
+                page = (await send("POST", "/v1/recommend", body)).json
+                shown += names_in(page)
+            assert sorted(shown) == sorted(wanted)
+
+    over(tmp_path, shop_bundle, scenario)
+
+
 def test_rules_hold_in_the_slots_of_their_surface(tmp_path, shop_bundle):
     async def scenario(send, graph):
         ask = {"user_id": "u", "slots": [{"name": "a", "k": 4}, {"name": "b", "k": 4, "surface": "home"}]}

@@ -54,7 +54,7 @@ def test_a_stream_begins_changes_and_ends(made):
     assert (again.status, again.json["title"], again.json["viewers"]) == (200, "Hats now", 12)
     assert (again.json["product_ids"], again.json["source"]) == (["p1"], None)
     assert again.json["started_at"] == started.json["started_at"]
-    assert call(app, "GET", "/v1/streams/s1").json == again.json
+    assert call(app, "GET", "/v1/streams/s1").json == again.json | {"content": None}
     assert call(app, "GET", "/v1/videos/s1").json["kind"] == "live"
     (item,) = recommended(app, kind="stream")
     assert (item["video_id"], item["creator_id"], item["kind"]) == ("s1", "ann", "live")
@@ -87,6 +87,27 @@ def test_what_cannot_start_is_refused_by_its_field(made, name, body, status, kin
     assert (reply.status, reply.json["type"]) == (status, f"urn:vrec:problem:{kind}")
     assert [one["where"] for one in reply.json["errors"]] == where
     assert ids(call(app, "GET", "/v1/streams").json["streams"] and recommended(app, kind="stream")) == ["s1"]
+
+
+def test_beats_of_many_streams_are_one_request_and_none_hinders_another(timed):
+    app, clock = timed
+    for name in ("s1", "s2", "s3"):
+        put(app, name)
+    end(app, "s2")
+    body = {"beats": [{"stream_id": name, "viewers": 5} for name in ("s2", "none", "s3", "s1")]}
+    clock["s"] += 29
+    reply = call_json(app, "POST", "/v1/streams:beat", body)
+    assert [(one["stream_id"], one["outcome"]) for one in reply.json["beats"]] == [
+        ("s2", "over"), ("none", "unknown"), ("s3", "live"), ("s1", "live"),
+    ]  # fmt: skip
+    clock["s"] += 29
+    for name in ("s1", "s3"):
+        told = call(app, "GET", f"/v1/streams/{name}").json
+        assert (told["live"], told["viewers"]) == (True, 5)
+    for beats in ([], [{"stream_id": "s1"}, {"stream_id": "s1"}], [{"viewers": 3}]):
+        reply = call_json(app, "POST", "/v1/streams:beat", {"beats": beats})
+        assert reply.status == 422
+        assert reply.json["errors"][0]["where"].startswith("beats")
 
 
 def test_beats_and_ends_of_what_is_not_live_are_refused(made):
@@ -289,6 +310,21 @@ def test_the_id_of_a_video_is_refused_with_a_fix_that_helps(made):
     assert "end that stream" not in detail
     assert call(app, "DELETE", "/v1/videos/mugs%2F1").status == 204
     assert put(app, "mugs%2F1").status == 201
+
+
+def test_an_id_in_the_namespace_of_creators_is_refused(made):
+    app, _ = made()
+    reply = put(app, "creator:ann")
+    assert (reply.status, [one["where"] for one in reply.json["errors"]]) == (422, ["stream_id"])
+    assert "may not begin with creator:" in reply.json["errors"][0]["detail"]
+    assert put(app, "a-creator:ann").status == 201
+
+
+@pytest.mark.parametrize("name", ["a%0Ab", "%0A", "a%0A"])
+def test_an_id_with_a_line_break_is_refused_by_its_field(made, name):
+    app, _ = made()
+    reply = put(app, name)
+    assert (reply.status, [one["where"] for one in reply.json["errors"]]) == (422, ["stream_id"])
 
 
 @pytest.mark.parametrize("name", ["beat", "similar", "a/similar"])

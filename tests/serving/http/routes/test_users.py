@@ -97,7 +97,7 @@ def test_a_removed_event_was_never_there_and_does_not_come_back(made):
     assert call(app, "GET", "/v1/profiles/u").json == before
     assert [row["event_id"] for row in logged(shop)] == ["a", "b"]
     reply = call_json(app, "POST", "/v1/events", event("x/1", kind="purchase", value=3.0))
-    assert reply.json == {"new": 0, "repeated": 1}
+    assert reply.json == {"new": 0, "repeated": 1, "unused": 0, "refused": 0}
     assert call(app, "GET", "/v1/profiles/u").json == before
     reply = call(app, "DELETE", "/v1/events/never")
     assert (reply.status, reply.json["type"]) == (404, "urn:vrec:problem:unknown-event")

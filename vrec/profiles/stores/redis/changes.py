@@ -11,7 +11,7 @@ from vrec.core.schema import REVERSED_BY, SESSION_PREFIX
 from vrec.events.reversals import PAIRED_KINDS, REVERSIBLE_KINDS
 from vrec.profiles.profile import EventRecord
 from vrec.profiles.reversals import CountChange, changes_by_video, reversed_events
-from vrec.profiles.stores.codec import EventRow, event_from_row, unpack_row
+from vrec.profiles.stores.codec import EventRow, event_from_row, pack_row, unpack_row, with_owner
 from vrec.profiles.stores.redis.tails import change_entry, correction_entries
 
 
@@ -136,6 +136,51 @@ class RedisLog:
             for entry in correction_entries(change):
                 arguments += (video_id, entry, change_entry(video_id))
         return arguments
+
+    def plan_rename(self, user_id: str, new_id: str) -> "RenamePlan | None":
+        """Return how to give a user or session another id; None if it is unknown."""
+        if user_id == new_id:
+            return None
+        known, target = self.events_of(user_id), self.owners([new_id])[new_id]
+        is_joined = known.owner != user_id
+        # An id that has joined another account cannot have a session's events: the account itself has them.
+        sent = known.owner if is_joined and target not in (new_id, known.owner) else new_id
+        rows = self.entries(self.numbers_of(known.owner))
+        renamed = [
+            value
+            for number, row in rows
+            if row[1] == user_id
+            for value in (number, pack_row(with_owner(row, sent)))
+        ]
+        videos = tuple(dict.fromkeys(row[2] for _, row in rows))
+        if is_joined:
+            joins = known.owner if target == new_id and self.numbers_of(new_id) else None
+            return RenamePlan(videos, (user_id, sent, known.owner, known.count, *renamed), True, joins)
+        if not known.count and not self._db.exists(f"{self._prefix}:sessions:{user_id}"):
+            return None
+        other = self.events_of(new_id)
+        before = [event for one in (known, other) for event in reversed_events(one.paired)]
+        merged = [replace(event, user_id=other.owner) for one in (known, other) for event in one.paired]
+        arguments: list[Any] = [user_id, new_id, other.owner, known.count, other.count, len(renamed) // 2]
+        arguments += renamed
+        for video_id, change in changes_by_video(before, reversed_events(merged)).items():
+            for entry in correction_entries(change):
+                arguments += (video_id, entry, change_entry(video_id))
+        return RenamePlan(videos, tuple(arguments))
+
+
+@dataclass(frozen=True, slots=True)
+class RenamePlan:
+    """Change of the id of a user or session."""
+
+    videos: tuple[str, ...]
+    """Videos of the events."""
+    arguments: tuple[Any, ...]
+    """Arguments of the script behind the marker."""
+    is_joined: bool = False
+    """True for a session that has joined an account: the script is `RENAME_SESSION`, else `RENAME`."""
+    joins: str | None = None
+    """Account that the new id has to join first, since there are events of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,65 @@ log's entry of each correction.
 Result: the number of events, or −1 if anything has changed since.
 """
 
+RENAME = (
+    _COMMON
+    + """
+local p, marker, user, sent, to, n, m, rows = unpack(ARGV, 1, 8)
+local from, dest = p .. ':events:' .. user, p .. ':events:' .. to
+if owner_of(p, user) ~= user or owner_of(p, sent) ~= to then return -1 end
+if redis.call('LLEN', from) ~= tonumber(n) or redis.call('LLEN', dest) ~= tonumber(m) then return -1 end
+local place = 9
+for _ = 1, tonumber(rows) do
+  redis.call('HSET', p .. ':log', ARGV[place], ARGV[place + 1])
+  place = place + 2
+end
+for _, number in ipairs(redis.call('LRANGE', from, 0, -1)) do redis.call('RPUSH', dest, number) end
+local reversed, sessions = p .. ':reversed:', p .. ':sessions:'
+redis.call('SUNIONSTORE', reversed .. to, reversed .. to, reversed .. user)
+for _, session in ipairs(redis.call('SMEMBERS', sessions .. user)) do
+  redis.call('HSET', p .. ':sessions', session, to)
+  redis.call('SADD', sessions .. to, session)
+end
+redis.call('DEL', from, p .. ':user:' .. user, p .. ':tail:user:' .. user, reversed .. user, sessions .. user)
+for i = place, #ARGV, 3 do
+  redis.call('RPUSH', p .. ':tail:video:' .. ARGV[i], ARGV[i + 1])
+  note(p, ARGV[i + 2])
+end
+rebuild(p, to, marker)
+return tonumber(n)
+"""
+)
+"""Make a user's events and joined sessions another one's.
+
+Arguments: prefix, marker, user, new id, the user whose the events of the new id are, the numbers of events of
+both as read, the number of rows that have the old id, their numbers and new forms, then video, correction and
+the log's entry of each correction.
+Result: the number of events, or −1 if anything has changed since.
+"""
+
+RENAME_SESSION = (
+    _COMMON
+    + """
+local p, marker, session, new, owner, n = unpack(ARGV, 1, 6)
+if redis.call('HGET', p .. ':sessions', session) ~= owner then return -1 end
+if redis.call('LLEN', p .. ':events:' .. owner) ~= tonumber(n) then return -1 end
+for i = 7, #ARGV, 2 do redis.call('HSET', p .. ':log', ARGV[i], ARGV[i + 1]) end
+redis.call('HDEL', p .. ':sessions', session)
+redis.call('SREM', p .. ':sessions:' .. owner, session)
+if new ~= owner and redis.call('HSETNX', p .. ':sessions', new, owner) == 1 then
+  redis.call('SADD', p .. ':sessions:' .. owner, new)
+end
+rebuild(p, owner, marker)
+return 0
+"""
+)
+"""Give a session that has joined an account another id.
+
+Arguments: prefix, marker, session, new id or the account, account, number of the account's events as read,
+then the numbers of the rows that the session sent and their new forms.
+Result: 0, or −1 if anything has changed since.
+"""
+
 PUT = """
 local stored, tail = KEYS[1], KEYS[2]
 if redis.call('LINDEX', tail, 0) ~= ARGV[1] then return 0 end
@@ -187,6 +246,34 @@ return erased
 
 Arguments: prefix, user, and the number of the user's events as read.
 Result: the number of removed events, or -1 if another event has come meanwhile.
+"""
+
+EXPIRE = (
+    _COMMON
+    + """
+local p, marker, user, owner = unpack(ARGV, 1, 4)
+if owner_of(p, user) ~= owner then return 0 end
+local seen, pending, removed = {}, {}, 0
+for i = 5, #ARGV, 2 do
+  local tail, row = p .. ':tail:video:' .. ARGV[i + 1], redis.call('HGET', p .. ':log', ARGV[i])
+  if not seen[tail] then
+    seen[tail] = true
+    for _, one in ipairs(redis.call('LRANGE', tail, 0, -1)) do pending[one] = true end
+  end
+  if row and not pending[row] then
+    redis.call('LREM', p .. ':events:' .. owner, 1, ARGV[i])
+    removed = removed + redis.call('HDEL', p .. ':log', ARGV[i])
+  end
+end
+if removed > 0 then rebuild(p, owner, marker) end
+return removed
+"""
+)
+"""Remove events of a user that are too old.
+
+Arguments: prefix, marker, user as sent, owner, then the number and video of each event.
+Result: the number of removed events. None is if the events are another user's by now; one that the stored
+profile of its video lacks stays.
 """
 
 APPEND_RECORD = """

@@ -1,7 +1,7 @@
 """Store of profiles and events on a Redis server, which many processes may share."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
@@ -9,11 +9,10 @@ from threading import Lock
 from typing import Any
 
 import pyarrow as pa
-import redis
 
 from vrec.core.errors import StoreError
-from vrec.core.protocols import EXPORT_ROWS
-from vrec.core.types import ApplyResult, LogChanges
+from vrec.core.protocols import EXPIRY_ROWS, EXPORT_ROWS
+from vrec.core.types import ApplyResult, ExpiredEvents, LogChanges
 from vrec.profiles.profile import Entity, Profile
 from vrec.profiles.stores.cache import ProfileKey
 from vrec.profiles.stores.codec import (
@@ -58,8 +57,11 @@ class RedisStore(RedisTables):
         self._apply = self._db.register_script(redis_scripts.APPLY)
         self._put = self._db.register_script(redis_scripts.PUT)
         self._erase = self._db.register_script(redis_scripts.ERASE)
+        self._expire = self._db.register_script(redis_scripts.EXPIRE)
         self._remove = self._db.register_script(redis_scripts.REMOVE)
         self._join = self._db.register_script(redis_scripts.JOIN)
+        self._rename = self._db.register_script(redis_scripts.RENAME)
+        self._rename_session = self._db.register_script(redis_scripts.RENAME_SESSION)
         self._log = RedisLog(self._db, self._prefix)
         self._threads = ThreadPoolExecutor(config.connections, "vrec-store")
         self._closing = Lock()
@@ -179,6 +181,24 @@ class RedisStore(RedisTables):
                 return erased
         raise self._too_fast("erased")
 
+    def expire(self, cutoffs: Mapping[str, int], after: int = 0, limit: int = EXPIRY_ROWS) -> ExpiredEvents:
+        """Remove those of the next events that are too old; see ProfileStore."""
+        entries, cursor, is_end = self._entries_after(after, limit, gaps=True)
+        old: dict[str, list[int | str]] = {}
+        for number, row in entries:
+            if row[3] in cutoffs and row[-1] < cutoffs[row[3]]:
+                old.setdefault(row[1], []).extend((number, row[2]))
+        # First the videos' profiles take in the events that are about to go.
+        videos = sorted({str(video_id) for pairs in old.values() for video_id in pairs[1::2]})
+        self._fold_tails([_key("video", name) for name in videos])
+        removed = 0
+        with self._store_errors():
+            owners = self._log.owners(old)
+            for user, pairs in old.items():
+                count: Any = self._expire(args=[self._prefix, new_marker(), user, owners[user], *pairs])
+                removed += count
+        return ExpiredEvents(removed, 0 if is_end else cursor)
+
     def remove(self, event_id: str) -> bool:
         """Remove an event, and return whether it was there; see ProfileStore."""
         self._check_open()
@@ -207,11 +227,39 @@ class RedisStore(RedisTables):
                 return moved
         raise self._too_fast("joined")
 
-    def check(self) -> None:
-        """Write a key to the server; raise StoreError if that fails."""
+    def rename(self, user_id: str, new_id: str) -> int:
+        """Give a user or session another id, and return the number of events; see ProfileStore."""
+        self._check_open()
+        for _ in range(ATTEMPTS):
+            with self._store_errors():
+                plan = self._log.plan_rename(user_id, new_id)
+            if plan is None:
+                return 0
+            if plan.joins is not None:
+                self.join(new_id, plan.joins)
+                continue
+            # First the videos' profiles take in the events, whose entries are about to be others.
+            if not self._fold_tails([_key("video", name) for name in plan.videos]):
+                continue
+            script = self._rename_session if plan.is_joined else self._rename
+            with self._store_errors():
+                moved: Any = script(args=[self._prefix, new_marker(), *plan.arguments])
+            if moved >= 0:
+                return moved
+        raise self._too_fast("renamed")
+
+    def owners(self, user_ids: Iterable[str]) -> dict[str, str]:
+        """Return the account of each joined session, and every other id itself; see ProfileStore."""
         self._check_open()
         with self._store_errors():
-            self._db.set(f"{self._prefix}:probe", 1)
+            return self._log.owners(user_ids)
+
+    def sessions_of(self, user_id: str) -> list[str]:
+        """Return the sessions that joined an account, ascending; see ProfileStore."""
+        self._check_open()
+        with self._store_errors():
+            found: Any = self._db.smembers(f"{self._prefix}:sessions:{user_id}")
+        return sorted(session.decode() for session in found)
 
     def close(self) -> None:
         """Finish everything submitted, then close the connections; see ProfileStore."""
@@ -280,8 +328,13 @@ class RedisStore(RedisTables):
         with self._store_errors():
             return self._apply(args=args)
 
-    def _entries_after(self, after: int, limit: int) -> tuple[list[tuple[int, EventRow]], int, bool]:
-        """Return the next numbered entries of the log, the last number, and whether that is the end."""
+    def _entries_after(
+        self, after: int, limit: int, *, gaps: bool = False
+    ) -> tuple[list[tuple[int, EventRow]], int, bool]:
+        """Return the next numbered entries of the log, the last number, and whether that is the end.
+
+        With `gaps`, erased entries count towards the limit.
+        """
         self._check_open()
         rows: list[tuple[int, EventRow]] = []
         with self._store_errors():
@@ -291,6 +344,8 @@ class RedisStore(RedisTables):
                 end = min(last, after + min(limit - len(rows), MAX_EXPORTED_PER_CALL))
                 rows += self._log.entries(range(after + 1, end + 1))
                 after = end
+                if gaps:
+                    break
         return rows, after, after >= last
 
     def _too_fast(self, done: str) -> StoreError:
@@ -327,35 +382,6 @@ class RedisStore(RedisTables):
     def _names(self, key: ProfileKey) -> tuple[str, str]:
         kind, name = key
         return f"{self._prefix}:{kind}:{name}", f"{self._prefix}:tail:{kind}:{name}"
-
-    def _check_settings(self) -> None:
-        """Raise StoreError if the server is less durable than required, or evicts keys when full."""
-        if self._config.fsync == "unchecked":
-            return self.check()
-        try:
-            with self._store_errors():
-                settings: Any = self._db.config_get("append*", "maxmemory-policy")
-        except StoreError as error:
-            if not isinstance(error.__cause__, redis.ResponseError):
-                raise
-            raise StoreError(
-                f"{self._name} does not reveal its settings: {error.__cause__}",
-                fix="make sure that it keeps an AOF, and set fsync to unchecked",
-            ) from None
-        enough = ("always",) if self._config.fsync == "always" else ("always", "everysec")
-        problems = []
-        if settings["appendonly"] != "yes":
-            problems.append("appendonly is no, want yes")
-        if settings["appendfsync"] not in enough:
-            problems.append(f"appendfsync is {settings['appendfsync']}, want {self._config.fsync}")
-        if settings["maxmemory-policy"].startswith("allkeys"):
-            problems.append(f"maxmemory-policy is {settings['maxmemory-policy']}, want noeviction")
-        if problems:
-            raise StoreError(
-                f"{self._name} may lose acknowledged events: {'; '.join(problems)}",
-                fix="correct its redis.conf and restart it, or require less with serve.store.fsync",
-            )
-        return None
 
 
 def _key(kind: str, name: str) -> ProfileKey:

@@ -68,11 +68,17 @@ class RedisTables:
 
     def put_state(self, table: str, key: str, state: bytes, *, expected: int | None = None) -> int | None:
         """Put the state of a key, and return its version; see StateTable."""
+        return self.put_states(table, [(key, state, expected)])[0]
+
+    def put_states(self, table: str, puts: Sequence[tuple[str, bytes, int | None]]) -> list[int | None]:
+        """Put states, and return their versions; see StateTable."""
         self._check_open()
-        with self._store_errors():
-            args = [key, state, -1 if expected is None else expected]
-            version: Any = self._put_state(self._state_keys(table), args)
-        return version or None
+        with self._store_errors(), self._db.pipeline(transaction=False) as calls:
+            for key, state, expected in puts:
+                args = [key, state, -1 if expected is None else expected]
+                self._put_state(self._state_keys(table), args, client=calls)
+            versions: list[Any] = calls.execute()
+        return [version or None for version in versions]
 
     def drop_state(self, table: str, key: str, expected: int) -> bool:
         """Remove a state of this version, and return whether there was one; see StateTable."""
@@ -98,6 +104,41 @@ class RedisTables:
         self._check_open()
         with self._store_errors():
             return _states(self._next_states(self._state_keys(table), [after, limit]))
+
+    def check(self) -> None:
+        """Write a key to the server; raise StoreError if that fails."""
+        self._check_open()
+        with self._store_errors():
+            self._db.set(f"{self._prefix}:probe", 1)
+
+    def _check_settings(self) -> None:
+        """Raise StoreError if the server is less durable than required, or evicts keys when full."""
+        if self._config.fsync == "unchecked":
+            return self.check()
+        try:
+            with self._store_errors():
+                settings: Any = self._db.config_get("append*", "maxmemory-policy")
+        except StoreError as error:
+            if not isinstance(error.__cause__, redis.ResponseError):
+                raise
+            raise StoreError(
+                f"{self._name} does not reveal its settings: {error.__cause__}",
+                fix="make sure that it keeps an AOF, and set fsync to unchecked",
+            ) from None
+        enough = ("always",) if self._config.fsync == "always" else ("always", "everysec")
+        problems = []
+        if settings["appendonly"] != "yes":
+            problems.append("appendonly is no, want yes")
+        if settings["appendfsync"] not in enough:
+            problems.append(f"appendfsync is {settings['appendfsync']}, want {self._config.fsync}")
+        if settings["maxmemory-policy"].startswith("allkeys"):
+            problems.append(f"maxmemory-policy is {settings['maxmemory-policy']}, want noeviction")
+        if problems:
+            raise StoreError(
+                f"{self._name} may lose acknowledged events: {'; '.join(problems)}",
+                fix="correct its redis.conf and restart it, or require less with serve.store.fsync",
+            )
+        return None
 
     def _check_open(self) -> None:
         if self._closed:

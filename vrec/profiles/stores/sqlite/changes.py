@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from vrec.core.errors import SessionTaken, StoreError, UnknownEvent
+from vrec.core.types import ExpiredEvents
 from vrec.events.reversals import PAIRED_KINDS
 from vrec.profiles.reversals import CountChange, changes_by_video, reversed_events
 from vrec.profiles.stores.cache import ProfileKey
-from vrec.profiles.stores.codec import event_from_row
+from vrec.profiles.stores.codec import event_from_row, unpack_row
 from vrec.profiles.stores.fold import ProfileFold
 from vrec.profiles.stores.sqlite.file import LoggedEvent, SqliteDatabase
+from vrec.profiles.stores.sqlite.renames import has_user, rename_session, rename_user
 from vrec.profiles.stores.sqlite.tables import store_errors
 
 
@@ -86,6 +88,65 @@ class SqliteChanges:
             moved = self._file.join(session, user_id)
             self._file.announce(changes)
         return moved, touched
+
+    def rename(self, user_id: str, new_id: str) -> tuple[int, set[ProfileKey]]:
+        """Give a user or session another id; also returns the number of events that changed their user.
+
+        Both have the events of both afterwards, if both have some.
+        """
+        if user_id == new_id:
+            return 0, set()
+        owners = self._file.owners([user_id, new_id])
+        if owners[user_id] != user_id:
+            return 0, self._rename_joined(user_id, new_id, owners[user_id], owners[new_id])
+        if not has_user(self._file.connection, user_id):
+            return 0, set()
+        target = owners[new_id]
+        apart = [self._file.paired_events(name) for name in (user_id, target)]
+        merged = [replace(event, user_id=target) for events in apart for event in events]
+        before = [event for events in apart for event in reversed_events(events)]
+        changes = changes_by_video(before, reversed_events(merged))
+        with self._file.writing(True):
+            touched = self._correct([user_id, target], changes)
+            moved = rename_user(self._file.connection, user_id, new_id, target)
+            self._file.announce(changes)
+        return moved, touched
+
+    def _rename_joined(self, session: str, new_id: str, account: str, other: str) -> set[ProfileKey]:
+        """Give a session of an account another id, which is that of an account `other`, or its own."""
+        touched: set[ProfileKey] = set()
+        if other == new_id and has_user(self._file.connection, new_id):
+            _, touched = self.join(new_id, account)
+        # An id that has joined another account cannot have these events: the account itself has them.
+        sent = new_id if other in (new_id, account) else account
+        with self._file.writing(True):
+            rename_session(self._file.connection, session, sent, account)
+        return touched
+
+    def expire(
+        self, cutoffs: Mapping[str, int], after: int, limit: int
+    ) -> tuple[ExpiredEvents, set[ProfileKey]]:
+        """Remove those of the next events that are too old; see ProfileStore."""
+        entries = self._file.logged_after(after, limit)
+        cursor = entries[-1][0] if len(entries) == limit else 0
+        old: list[tuple[int, str, str]] = []
+        for number, owner, kind, packed in entries:
+            if kind is not None and kind in cutoffs and packed is not None and owner is not None:
+                row = unpack_row(packed)
+                if row[-1] < cutoffs[kind]:
+                    old.append((number, owner, row[2]))
+        if not old:
+            return ExpiredEvents(0, cursor), set()
+        videos: list[ProfileKey] = [("video", name) for name in sorted({video_id for *_, video_id in old})]
+        owners = {owner for _, owner, _ in old}
+        with self._file.writing(False):
+            # First the videos' profiles take in the events that are about to go.
+            self._file.put([self._file.load(key, self._fold) for key in videos])
+            self._file.expire([number for number, *_ in old])
+            for owner in owners:
+                self._file.drop_profile(owner)
+        touched: set[ProfileKey] = {("user", owner) for owner in owners}
+        return ExpiredEvents(len(old), cursor), touched.union(videos)
 
     def _correct(self, user_ids: Iterable[str], changes: Mapping[str, CountChange]) -> set[ProfileKey]:
         touched: set[ProfileKey] = set()

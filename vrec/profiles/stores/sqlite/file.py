@@ -1,6 +1,5 @@
 """Database file of the SQLite store: its queries and transactions."""
 
-import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +27,7 @@ from vrec.profiles.stores.codec import (
     with_owner,
 )
 from vrec.profiles.stores.fold import ProfileFold
+from vrec.profiles.stores.sqlite.state_queries import MAX_SQL_VARIABLES, StateQueries
 from vrec.profiles.stores.sqlite.tables import (
     APPLICATION_ID,
     PAIRED,
@@ -38,8 +38,6 @@ from vrec.profiles.stores.sqlite.tables import (
     VERSION,
 )
 
-MAX_SQL_VARIABLES = 500
-"""Maximum number of values in one statement; the oldest SQLite that Python 3.11 supports allows 999."""
 MAX_NUMBER = 2**63 - 1
 """Largest number of an event."""
 
@@ -60,13 +58,18 @@ class LoggedEvent(NamedTuple):
         return event_from_row(self.row, self.owner)
 
 
-class SqliteDatabase:
+class SqliteDatabase(StateQueries):
     """Connection to the database. Its methods raise sqlite3's errors; see `store_errors`."""
 
     def __init__(self, path: Path, busy_timeout_s: float) -> None:
         self._db = sqlite3.connect(path, busy_timeout_s, isolation_level=None, check_same_thread=False)
         # Deleted and replaced data is overwritten with zeros at once; see also `remove_traces`.
         self._db.execute("PRAGMA secure_delete = ON")
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection."""
+        return self._db
 
     def read_only(self) -> None:
         """Forbid writes over this connection."""
@@ -289,6 +292,13 @@ class SqliteDatabase:
             "UPDATE events SET user_id = ? WHERE user_id = ?", (user_id, session)
         ).rowcount
 
+    def sessions_of(self, user_id: str) -> list[str]:
+        """Return the sessions that joined an account, ascending."""
+        found = self._db.execute(
+            "SELECT session FROM sessions WHERE user_id = ? ORDER BY session", (user_id,)
+        )
+        return [session for (session,) in found]
+
     def videos_of(self, user_id: str) -> list[str]:
         """Return the videos of a user's events."""
         found = self._db.execute("SELECT DISTINCT video_id FROM events WHERE user_id = ?", (user_id,))
@@ -309,64 +319,24 @@ class SqliteDatabase:
             self._db.execute("UPDATE marks SET value = 1 WHERE name = 'traces'")
         return erased
 
-    def last_record(self, log: str) -> int:
-        """Return the number of the last record of a log; 0 if there is none."""
-        return self._value("SELECT coalesce(max(number), 0) FROM records WHERE log = ?", log)
-
-    def append_record(self, log: str, number: int, record: bytes, most: int | None) -> None:
-        """Add a record to a log, and remove all but its last `most`."""
-        self._db.execute("INSERT INTO records VALUES (?, ?, ?)", (log, number, record))
-        if most is not None:
-            self._db.execute("DELETE FROM records WHERE log = ? AND number <= ?", (log, number - most))
-
-    def records(self, log: str, above: int, below: int, limit: int, order: str) -> list[tuple[int, bytes]]:
-        """Return records of a log with numbers between two, in the order `ASC` or `DESC` of the numbers."""
-        return self._db.execute(
-            "SELECT number, record FROM records WHERE log = ? AND number > ? AND number < ? "
-            f"ORDER BY number {order} LIMIT ?",
-            (log, above, below, limit),
-        ).fetchall()
-
-    def put_state(self, table: str, key: str, state: bytes) -> int:
-        """Put the state of a key, and return its version."""
-        raised = self._db.execute(
-            "INSERT INTO state_versions VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET last = last + 1 "
-            "RETURNING last",
-            (table,),
-        )
-        version: int = raised.fetchone()[0]
-        self._db.execute("INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?)", (table, key, version, state))
-        return version
-
-    def drop_state(self, table: str, key: str, version: int) -> bool:
-        """Remove the state of a key if it has this version, and return whether it did."""
-        query = "DELETE FROM states WHERE name = ? AND key = ? AND version = ?"
-        return self._db.execute(query, (table, key, version)).rowcount > 0
-
-    def states(self, table: str, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
-        """Return the versions and states of the keys that have one."""
-        found: dict[str, tuple[int, bytes]] = {}
-        for start in range(0, len(keys), MAX_SQL_VARIABLES):
-            part = keys[start : start + MAX_SQL_VARIABLES]
-            query = "SELECT key, version, state FROM states WHERE name = ? AND key IN "
-            rows = self._db.execute(f"{query} ({','.join('?' * len(part))})", (table, *part))
-            found.update((key, (version, state)) for key, version, state in rows)
-        return found
-
-    def last_version(self, table: str) -> int:
-        """Return the version of the last change of a table; 0 before the first."""
-        return self._value("SELECT coalesce(max(last), 0) FROM state_versions WHERE name = ?", table)
-
-    def states_after(self, table: str, after: int, limit: int) -> list[tuple[int, str, bytes]]:
-        """Return at most `limit` versions, keys and states of versions above `after`, ascending."""
-        return self._db.execute(
-            "SELECT version, key, state FROM states WHERE name = ? AND version > ? ORDER BY version LIMIT ?",
-            (table, after, limit),
-        ).fetchall()
-
     def has_traces(self) -> bool:
         """Return whether something was erased since `remove_traces` last succeeded."""
         return bool(self._value("SELECT value FROM marks WHERE name = 'traces'"))
+
+    def logged_after(self, after: int, limit: int) -> list[tuple[int, str | None, str | None, bytes | None]]:
+        """Return number, owner, kind and packed row of the next entries of the log, also of erased ones."""
+        return self._db.execute(
+            "SELECT number, user_id, kind, row FROM events WHERE number > ? ORDER BY number LIMIT ?",
+            (after, limit),
+        ).fetchall()
+
+    def expire(self, numbers: Sequence[int]) -> None:
+        """Erase all but the keys of events; traces stay in the files until `remove_traces`."""
+        self._db.executemany(
+            "UPDATE events SET user_id = NULL, video_id = NULL, kind = NULL, row = NULL WHERE number = ?",
+            [(number,) for number in numbers],
+        )
+        self._db.execute("UPDATE marks SET value = 1 WHERE name = 'traces'")
 
     def remove_traces(self) -> bool:
         """Write the whole database anew and empty the WAL, so that nothing erased is in any file.
@@ -390,11 +360,3 @@ class SqliteDatabase:
     def close(self) -> None:
         """Close the connection."""
         self._db.close()
-
-    def _value(self, sql: str, *values: str) -> int:
-        return self._db.execute(sql, values).fetchone()[0]
-
-
-def absolute_path(path: str) -> Path:
-    """Resolve a path against the present working folder."""
-    return Path(os.path.abspath(path))

@@ -1,14 +1,15 @@
 """Reader of a SQLite store's profiles for other processes of the same machine, while the store writes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from threading import Lock
 
 from vrec.core.errors import StoreError
+from vrec.core.schema import SESSION_PREFIX
 from vrec.profiles.profile import Entity, Profile
 from vrec.profiles.stores.fold import ProfileFold, VideoLookup, has_events
 from vrec.profiles.stores.sqlite.config import SqliteConfig
-from vrec.profiles.stores.sqlite.file import SqliteDatabase, absolute_path
-from vrec.profiles.stores.sqlite.tables import store_errors
+from vrec.profiles.stores.sqlite.file import SqliteDatabase
+from vrec.profiles.stores.sqlite.tables import absolute_path, store_errors
 from vrec.profiles.update import ProfilesConfig
 
 
@@ -35,6 +36,19 @@ class SqliteProfileReader:
                 name: self._file.load((kind, owner), self._fold).profile for name, owner in owners.items()
             }
         return {name: profile for name, profile in profiles.items() if has_events(profile)}
+
+    def owners(self, user_ids: Iterable[str]) -> dict[str, str]:
+        """Return the account of each joined session, and every other id itself."""
+        names = list(user_ids)
+        if not any(name.startswith(SESSION_PREFIX) for name in names):
+            return {name: name for name in names}
+        with self._lock, store_errors(self._path):
+            return self._file.owners(names)
+
+    def states(self, table: str, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        """Return the versions and states of keys; see StateTable."""
+        with self._lock, store_errors(self._path):
+            return self._file.states(table, keys)
 
     def close(self) -> None:
         """Close the file; closing again does nothing."""

@@ -2,20 +2,20 @@
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from vrec.core.errors import StoreError
-from vrec.core.protocols import EXPORT_ROWS
+from vrec.core.protocols import EXPIRY_ROWS, EXPORT_ROWS
 from vrec.core.schema import SESSION_PREFIX
-from vrec.core.types import ApplyResult, LogChanges
+from vrec.core.types import ApplyResult, ExpiredEvents, LogChanges
 from vrec.profiles.profile import Entity, Profile
 from vrec.profiles.stores.cache import ProfileCache, ProfileKey
 from vrec.profiles.stores.codec import event_key, rows_from_table
@@ -23,15 +23,11 @@ from vrec.profiles.stores.fold import ProfileFold, VideoLookup, has_events
 from vrec.profiles.stores.futures import only_result
 from vrec.profiles.stores.sqlite.changes import SqliteChanges, remove_traces
 from vrec.profiles.stores.sqlite.config import SqliteConfig
-from vrec.profiles.stores.sqlite.file import (
-    MAX_NUMBER,
-    MAX_SQL_VARIABLES,
-    LoggedEvent,
-    SqliteDatabase,
-    absolute_path,
-)
+from vrec.profiles.stores.sqlite.file import LoggedEvent, SqliteDatabase
 from vrec.profiles.stores.sqlite.jobs import Erasure, Job, PendingAppend, WriterTask, profile_keys
-from vrec.profiles.stores.sqlite.tables import lock, store_errors
+from vrec.profiles.stores.sqlite.logs_and_states import SqliteTables
+from vrec.profiles.stores.sqlite.state_queries import MAX_SQL_VARIABLES
+from vrec.profiles.stores.sqlite.tables import absolute_path, lock, store_errors
 from vrec.profiles.update import ProfilesConfig
 
 T = TypeVar("T")
@@ -39,7 +35,7 @@ PUT_BATCH_SIZE = 500
 """Number of profiles that one transaction stores."""
 
 
-class SqliteStore:
+class SqliteStore(SqliteTables):
     """ProfileStore in a file. All writes wait in one queue for one thread.
 
     The thread takes all waiting calls into one commit, so that hundreds of callers share its cost; waiting
@@ -49,8 +45,7 @@ class SqliteStore:
 
     def __init__(self, config: SqliteConfig, facts: VideoLookup, profiles: ProfilesConfig) -> None:
         """Open the store; raise StoreError if another store has it open or it cannot be read and written."""
-        self._config = config
-        self._path = absolute_path(config.path)
+        self._config, self._path = config, absolute_path(config.path)
         self._fold, self._own_kinds = ProfileFold(facts, profiles), profiles.own_kinds
         self._hot = ProfileCache(config.hot_profiles, config.fold_after, self._fold)
         self._lock = lock(self._path)
@@ -83,7 +78,7 @@ class SqliteStore:
     def submit_all(self, events: pa.Table, sizes: Sequence[int]) -> Future[list[ApplyResult]]:
         """Return a future of the results of several calls, in one commit; see ProfileStore."""
         rows = rows_from_table(events, self._own_kinds)
-        return self._enqueue(PendingAppend(rows, [self._key_of(row[0]) for row in rows], sizes))
+        return self._enqueue(PendingAppend(rows, [event_key(row[0], self._secret) for row in rows], sizes))
 
     def get(self, kind: Entity, ids: Sequence[str]) -> dict[str, Profile]:
         """Return the profiles of users or videos with any event, by id; see ProfileStore."""
@@ -126,68 +121,40 @@ class SqliteStore:
 
     def remove(self, event_id: str) -> bool:
         """Remove an event, and return whether it was there; see ProfileStore."""
+        key = event_key(event_id, self._secret)
 
-        def run() -> bool:
-            with store_errors(self._path):
-                touched = self._changes.remove(event_id, self._key_of(event_id))
-            self._hot.invalidate(touched)
-            return bool(touched)
+        def run() -> tuple[bool, set[ProfileKey]]:
+            touched = self._changes.remove(event_id, key)
+            return bool(touched), touched
 
-        return self._enqueue(WriterTask(run)).result()
+        return self._change(run)
 
     def join(self, session: str, user_id: str) -> int:
         """Make a session's events a user's, and return their number; see ProfileStore."""
+        return self._change(lambda: self._changes.join(session, user_id))
 
-        def run() -> int:
-            with store_errors(self._path):
-                moved, touched = self._changes.join(session, user_id)
-            self._hot.invalidate(touched)
-            return moved
+    def rename(self, user_id: str, new_id: str) -> int:
+        """Give a user or session another id, and return the number of events; see ProfileStore."""
+        return self._change(lambda: self._changes.rename(user_id, new_id))
 
-        return self._enqueue(WriterTask(run)).result()
+    def owners(self, user_ids: Iterable[str]) -> dict[str, str]:
+        """Return the account of each joined session, and every other id itself; see ProfileStore."""
+        names = list(user_ids)
+        if not any(name.startswith(SESSION_PREFIX) for name in names):
+            return {name: name for name in names}
+        return self._read_with(lambda file: file.owners(names))
+
+    def sessions_of(self, user_id: str) -> list[str]:
+        """Return the sessions that joined an account, ascending; see ProfileStore."""
+        return self._read_with(lambda file: file.sessions_of(user_id))
 
     def erase(self, user_id: str) -> int:
         """Remove a user's events and profile, and return the number of events; see ProfileStore."""
         return self._enqueue(Erasure(user_id)).result()
 
-    def append_record(
-        self, log: str, record: bytes, *, expected: int | None = None, most: int | None = None
-    ) -> int | None:
-        """Append a record to a log durably, and return its number; see RecordLog."""
-        return self._enqueue(WriterTask(lambda: self._append_record(log, record, expected, most))).result()
-
-    def records_after(self, log: str, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Return the next records of a log with their numbers; see RecordLog."""
-        return self._records(log, after, MAX_NUMBER, limit, "ASC")
-
-    def records_before(self, log: str, before: int | None, limit: int) -> list[tuple[int, bytes]]:
-        """Return the records of a log before one, the last first; see RecordLog."""
-        return self._records(log, 0, MAX_NUMBER if before is None else before, limit, "DESC")
-
-    def put_state(self, table: str, key: str, state: bytes, *, expected: int | None = None) -> int | None:
-        """Put the state of a key, and return its version; see StateTable."""
-        return self._enqueue(WriterTask(lambda: self._put_state(table, key, state, expected))).result()
-
-    def drop_state(self, table: str, key: str, expected: int) -> bool:
-        """Remove a state of this version, and return whether there was one; see StateTable."""
-
-        def run() -> bool:
-            with store_errors(self._path), self._file.writing(False):
-                return self._file.drop_state(table, key, expected)
-
-        return self._enqueue(WriterTask(run)).result()
-
-    def last_version(self, table: str) -> int:
-        """Return the version of the last change of a table; see StateTable."""
-        return self._read_with(lambda file: file.last_version(table))
-
-    def states(self, table: str, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
-        """Return the versions and states of keys; see StateTable."""
-        return self._read_with(lambda file: file.states(table, keys))
-
-    def states_after(self, table: str, after: int, limit: int) -> list[tuple[int, str, bytes]]:
-        """Return the next states of a table by version; see StateTable."""
-        return self._read_with(lambda file: file.states_after(table, after, limit))
+    def expire(self, cutoffs: Mapping[str, int], after: int = 0, limit: int = EXPIRY_ROWS) -> ExpiredEvents:
+        """Remove those of the next events that are too old; see ProfileStore."""
+        return self._change(lambda: self._changes.expire(cutoffs, after, limit))
 
     def check(self) -> None:
         """Write a row to the store; raise StoreError if that fails."""
@@ -209,8 +176,16 @@ class SqliteStore:
             self._queue.put(job)
         return job.future
 
-    def _key_of(self, event_id: str) -> bytes:
-        return event_key(event_id, self._secret)
+    def _change(self, change: Callable[[], tuple[T, set[ProfileKey]]]) -> T:
+        """Run a change in the writer's thread, and return its result."""
+
+        def run() -> T:
+            with store_errors(self._path):
+                result, touched = change()
+            self._hot.invalidate(touched)
+            return result
+
+        return self._enqueue(WriterTask(run)).result()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -219,6 +194,14 @@ class SqliteStore:
     def _read_with(self, query: Callable[[SqliteDatabase], T]) -> T:
         self._check_open()
         with self._reading, store_errors(self._path), self._reader.reading():
+            return query(self._reader)
+
+    def _read_at_once(self, query: Callable[[SqliteDatabase], T], size: int) -> T:
+        if size > MAX_SQL_VARIABLES:
+            return self._read_with(query)
+        # Each statement lets other threads run, which may take much longer than itself.
+        self._check_open()
+        with self._reading, store_errors(self._path):
             return query(self._reader)
 
     def _read_apart(self, query: Callable[[SqliteDatabase], T]) -> T:
@@ -361,29 +344,6 @@ class SqliteStore:
                 erased = self._file.erase(user_id)
             self._hot.invalidate([("user", user_id), *videos])
         return erased
-
-    def _append_record(self, log: str, record: bytes, expected: int | None, most: int | None) -> int | None:
-        with store_errors(self._path):
-            last = self._file.last_record(log)
-            if expected is not None and expected != last:
-                return None
-            with self._file.writing(True):
-                self._file.append_record(log, last + 1, record, most)
-            return last + 1
-
-    def _put_state(self, table: str, key: str, state: bytes, expected: int | None) -> int | None:
-        with store_errors(self._path), self._file.writing(False):
-            version, present = self._file.states(table, [key]).get(key, (0, None))
-            if present == state:
-                return version
-            return self._file.put_state(table, key, state) if expected in (None, version) else None
-
-    def _records(
-        self, log: str, above: int, below: int, limit: int, order: Literal["ASC", "DESC"]
-    ) -> list[tuple[int, bytes]]:
-        self._check_open()
-        with self._reading, store_errors(self._path):
-            return self._reader.records(log, above, below, limit, order)
 
     def _probe(self) -> None:
         with store_errors(self._path), self._file.writing(False):

@@ -1,5 +1,6 @@
 """Tables of the SQLite store, the lock of its file, and its errors."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,13 @@ CREATE INDEX IF NOT EXISTS states_by_version ON states (name, version);
 CREATE TABLE IF NOT EXISTS state_versions (name TEXT PRIMARY KEY, last INTEGER NOT NULL);
 """
 """Tables of the states and of the last version of each named table; likewise."""
+POWER_SAFE_TABLES = frozenset(
+    {"links", "consents", "conversations", "hand_overs", "hand_overs_of", "hand_overs_waiting"}
+)
+"""Named tables of states with what shoppers consented to or wrote: changes survive a power loss once
+acknowledged, and what is removed leaves no traces in the files."""
+NEXT_STATES = "SELECT version, key, state FROM states WHERE name = ? AND version > ? ORDER BY version LIMIT ?"
+"""Query for the next states of a named table by version."""
 
 
 @contextmanager
@@ -83,6 +91,11 @@ def _fix_for(message: str) -> str:
         "malformed": "restore the file from a backup, or recover it with `sqlite3 FILE .recover`",
     }
     return next((fix for part, fix in fixes.items() if part in message), StoreError.fix)
+
+
+def absolute_path(path: str) -> Path:
+    """Resolve a path against the present working folder."""
+    return Path(os.path.abspath(path))
 
 
 def lock(path: Path) -> sqlite3.Connection:

@@ -17,7 +17,6 @@ from vrec.serving.console.rule_forms import (
     rule_of_form,
 )
 from vrec.serving.deployments.backends import RuleExpectation
-from vrec.serving.experiments import assign_arm
 from vrec.serving.http.errors import HttpProblem, request_id_of
 from vrec.serving.http.lists import now_us
 from vrec.serving.http.schemas.requests import MAX_ID_CHARS
@@ -136,7 +135,7 @@ def _query(page: ConsoleRequest, user_id: str, surface: str) -> RecommendQuery:
         surface=surface,
         k=LIST_LENGTH,
         at=now_us(),
-        order=assign_arm(user_id, page.backend.experiment.config).order,
+        order=page.backend.experiment.arm_of(user_id).order,
     )
 
 

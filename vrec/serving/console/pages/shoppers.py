@@ -4,7 +4,6 @@ from fastapi import Response
 
 from vrec.serving.console.requests import CONSOLE, ConsoleRequest
 from vrec.serving.deployments.protocol import BackendUnavailable
-from vrec.serving.experiments import assign_arm
 from vrec.serving.http.errors import HttpProblem, request_id_of
 from vrec.serving.http.lists import now_us
 from vrec.serving.http.live_items import check_streams
@@ -52,7 +51,7 @@ async def show_shopper(page: ConsoleRequest) -> Response:
         titles={name: card["title"] for name, card in cards.items() if card["title"]},
         events=counts_of(profile, "event:"),
         top={name: counts_of(profile, f"{name}:")[:TOP_SHOWN] for name in AFFINITIES},
-        arm=assign_arm(user_id, page.backend.experiment.config).name,
+        arm=page.backend.experiment.arm_of(user_id).name,
         barred=[] if found is None else found.barred[:BARRED_SHOWN],
     )
 
@@ -65,7 +64,7 @@ async def _list_of(page: ConsoleRequest, user_id: str) -> tuple[ListResult | Non
         surface="feed",
         k=LIST_LENGTH,
         at=now_us(),
-        order=assign_arm(user_id, page.backend.experiment.config).order,
+        order=page.backend.experiment.arm_of(user_id).order,
         explain=True,
     )
     try:

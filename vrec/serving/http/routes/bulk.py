@@ -3,7 +3,6 @@
 import asyncio
 import codecs
 import json
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import VrecError
+from vrec.core.pauses import pause_if_due, with_pauses
 from vrec.core.schema import VIDEOS
 from vrec.serving.catalog.uploads import readable_uri
 from vrec.serving.catalog.upserts import UpsertResult
@@ -34,13 +34,8 @@ MAX_ROWS = 100_000
 """Maximum number of lines in one request."""
 MAX_LINE_BYTES = 65_536
 """Maximum length of a line."""
-ROWS_AT_ONCE = 250
+ROWS_AT_ONCE = 500
 """Lines that are checked and stored together."""
-REST_SHARE = 4.0
-"""Pause after each such part, as a multiple of the time that it took: every replica has to apply it too, and
-lists are to be made meanwhile."""
-MAX_REST_S = 1.0
-"""Maximum length of a pause."""
 MAX_DETAIL_CHARS = 300
 """Maximum length of a failure's explanation."""
 
@@ -69,10 +64,8 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
                 return json_response(result.content())
             pending.append(line)
             if len(pending) == ROWS_AT_ONCE:
-                begun = time.perf_counter()
                 await _store(backend, pending, roots, result, more=True)
                 pending = []
-                await asyncio.sleep(min(MAX_REST_S, REST_SHARE * (time.perf_counter() - begun)))
         await _store(backend, pending, roots, result)
         return json_response(result.content())
 
@@ -141,14 +134,8 @@ async def _store(
     more: bool = False,
 ) -> None:
     """Check lines and store the sound ones together; `more` says that further lines of the request follow."""
-    rows: list[tuple[int, BulkVideoRow]] = []
-    for number, line in lines:
-        try:
-            rows.append((number, _parse(line)))
-        except HttpProblem as problem:
-            result.fail(number, _video_id(line), problem)
-    rows = await _without_live(backend, rows, result)
-    upserts = await asyncio.to_thread(lambda: [_upsert(row, roots) for _, row in rows])
+    rows = await _without_live(backend, await asyncio.to_thread(_parse_all, lines, result), result)
+    upserts = await asyncio.to_thread(_upserts, [row for _, row in rows], roots)
     stored: Sequence[UpsertResult | TimeoutError]
     try:
         stored = await backend.upsert(upserts, more=more) if upserts or not more else ()
@@ -176,6 +163,28 @@ async def _without_live(
         if row.video_id in errors:
             result.fail(number, row.video_id, errors[row.video_id])
     return [(number, row) for number, row in rows if row.video_id not in errors]
+
+
+def _parse_all(lines: Sequence[tuple[int, bytes]], result: BulkResult) -> list[tuple[int, BulkVideoRow]]:
+    """Return the sound lines; the others fail."""
+    rows: list[tuple[int, BulkVideoRow]] = []
+    with with_pauses():
+        for number, line in lines:
+            try:
+                rows.append((number, _parse(line)))
+            except HttpProblem as problem:
+                result.fail(number, _video_id(line), problem)
+            pause_if_due()
+    return rows
+
+
+def _upserts(rows: Sequence[BulkVideoRow], roots: tuple[Sequence[str], int]) -> list[VideoUpsert]:
+    upserts: list[VideoUpsert] = []
+    with with_pauses():
+        for row in rows:
+            upserts.append(_upsert(row, roots))
+            pause_if_due()
+    return upserts
 
 
 def _parse(line: bytes) -> BulkVideoRow:

@@ -1,7 +1,8 @@
 """Routes for events and what derives from them: export, profiles and statistics of arms."""
 
 import asyncio
-from collections.abc import Collection
+import secrets
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,7 @@ from vrec.profiles.stores.codec import EventRow
 from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.experiments import ArmStatistics
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_json, validate_body
-from vrec.serving.http.errors import HttpProblem, error_responses
+from vrec.serving.http.errors import FieldProblem, HttpProblem, error_responses
 from vrec.serving.http.keys import ApiKeyring, ShopperToken, require_scope
 from vrec.serving.http.routers import service_router
 from vrec.serving.http.schemas.events import (
@@ -26,8 +27,9 @@ from vrec.serving.http.schemas.events import (
     SessionEventRequest,
     UserEventRequest,
 )
+from vrec.serving.http.schemas.records import EraseShopperResponse, erasure_digest, receipt_body
 from vrec.serving.http.schemas.requests import Id
-from vrec.serving.http.schemas.responses import EraseResponse, EventsResponse, ProfileResponse, json_response
+from vrec.serving.http.schemas.responses import EventsResponse, ProfileResponse, json_response
 
 PARQUET = "application/vnd.apache.parquet"
 ARROW = "application/vnd.apache.arrow.stream"
@@ -67,18 +69,23 @@ def _add_events(
     @router.post(
         "/v1/events",
         status_code=202,
-        responses={202: {"model": EventsResponse}, **errors, **error_responses(415)},
+        responses={202: {"model": EventsResponse}, **errors, **error_responses(404, 415)},
         openapi_extra=openapi_body(UserEventRequest, SessionEventRequest, EventsRequest),
         dependencies=require_scope("events", keys, browsers=True),
     )
     async def add_events(request: Request, shopper_token: ShopperToken = None) -> Response:
         """Store one event, or all of `events` or none, and respond once they are durable. An event counts
         once, however often it is sent."""
-        rows = parse_events(await read_json(request), datetime.now(UTC), config.own_kinds)
+        now = datetime.now(UTC)
+        sent = read_events(await read_json(request), now, config.own_kinds)
+        rows = [_row_of(event, now) for event in _events_of(sent)]
         if keys is not None:
             keys.check_shopper(request, shopper_token, (row[1] for row in rows))
+        rows = await _with_linked_accounts(sent, rows, backend)
         applied = await backend.apply(rows)
-        return json_response({"new": applied.new, "repeated": applied.repeated}, 202)
+        unused = backend.links.unused(rows)
+        counts = {"new": applied.new, "repeated": applied.repeated, "unused": unused}
+        return json_response(counts | {"refused": applied.refused}, 202)
 
     @router.get(
         "/v1/events",
@@ -92,14 +99,14 @@ def _add_events(
         file_format: Annotated[Literal["parquet", "arrow"], Query(alias="format")] = "parquet",
     ) -> Response:
         """Return the next EVENTS of the log in order of arrival. `X-Next-Cursor` is the `after` of the next
-        call; a file without rows is the end of the log."""
+        call; a file without rows is the end of the log. A cursor past the end counts as the end."""
         table, cursor = await backend.export(after, limit)
         content = await asyncio.to_thread(_file_of, table, file_format)
         media_type = PARQUET if file_format == "parquet" else ARROW
         return Response(content, 200, {CURSOR: str(cursor)}, media_type)
 
     @router.delete(
-        "/v1/events/{event_id:path}",
+        "/v1/events/{event_id:id}",
         status_code=204,
         response_class=Response,
         responses={**errors, **error_responses(404)},
@@ -116,7 +123,7 @@ def _add_profiles(
     router: APIRouter, backend: ServingBackend, keys: ApiKeyring | None, errors: ResponseSpecs
 ) -> None:
     @router.get(
-        "/v1/profiles/{user_id:path}",
+        "/v1/profiles/{user_id:id}",
         responses={200: {"model": ProfileResponse}, **errors, **error_responses(404)},
         dependencies=require_scope("read", keys),
     )
@@ -128,16 +135,20 @@ def _add_profiles(
         return json_response(_profile_body(shopper))
 
     @router.delete(
-        "/v1/profiles/{user_id:path}",
-        responses={200: {"model": EraseResponse}, **errors},
+        "/v1/profiles/{user_id:id}",
+        responses={200: {"model": EraseShopperResponse}, **errors},
         dependencies=require_scope("manage", keys),
     )
     async def erase_profile(user_id: Annotated[Id, Path()]) -> Response:
-        """Delete a shopper's events and profile for good; these events are not accepted again."""
-        return json_response({"user_id": user_id, "erased": await backend.erase(user_id)})
+        """Delete all that is kept of a shopper for good, and return a receipt; the events are not accepted
+        again."""
+        salt = secrets.token_hex(16)
+        receipt = await backend.records.erase(user_id, erasure_digest(salt, user_id))
+        told = {"erased": receipt.counts["events"], "receipt": receipt_body(receipt) | {"salt": salt}}
+        return json_response({"user_id": user_id, **told})
 
 
-def parse_events(body: bytes, now: datetime, own_kinds: Collection[str] = ()) -> list[EventRow]:
+def read_events(body: bytes, now: datetime, own_kinds: Collection[str] = ()) -> EventRequest | EventsRequest:
     """Parse the body of a request that sends events.
 
     Args:
@@ -146,13 +157,51 @@ def parse_events(body: bytes, now: datetime, own_kinds: Collection[str] = ()) ->
         own_kinds: Names of the shop's own kinds of events.
 
     Returns:
-        Rows of EVENTS in the order of the body.
+        One event or several.
 
     Raises:
         HttpProblem: A field is invalid; every invalid field of every event is listed.
     """
-    sent = validate_body(body, EVENTS_BODY, {"now": now, "own_kinds": own_kinds})
-    return [_row_of(event, now) for event in (sent.events if isinstance(sent, EventsRequest) else [sent])]
+    return validate_body(body, EVENTS_BODY, {"now": now, "own_kinds": own_kinds})
+
+
+def parse_events(body: bytes, now: datetime, own_kinds: Collection[str] = ()) -> list[EventRow]:
+    """Return the rows of EVENTS of a body in its order, without linked accounts; see `read_events`."""
+    return [_row_of(event, now) for event in _events_of(read_events(body, now, own_kinds))]
+
+
+def _events_of(sent: EventRequest | EventsRequest) -> list[EventRequest]:
+    return list(sent.events) if isinstance(sent, EventsRequest) else [sent]
+
+
+async def _with_linked_accounts(
+    sent: EventRequest | EventsRequest, rows: Sequence[EventRow], backend: ServingBackend
+) -> list[EventRow]:
+    """Return the rows, those that are `linked` with the shopper's account in place of the shopper.
+
+    Raises:
+        HttpProblem: No link holds; every such event is listed.
+    """
+    found, problems = list(rows), list[FieldProblem]()
+    accounts: dict[tuple[str, str], str | None] = {}
+    for place, event in enumerate(_events_of(sent)):
+        if not isinstance(event, UserEventRequest) or not event.linked or event.domain is None:
+            continue
+        named = event.user_id, event.domain
+        if named not in accounts:
+            accounts[named] = await backend.links.account_of(*named)
+        account = accounts[named]
+        if account is None:
+            where = f"events.{place}.linked" if isinstance(sent, EventsRequest) else "linked"
+            detail = f"{event.user_id} is not linked to an account in {event.domain}"
+            problems.append(FieldProblem(where=where, detail=detail))
+        else:
+            event_id, _, *rest = rows[place]
+            found[place] = (event_id, account, *rest)
+    if problems:
+        detail = "the shopper has no link to that domain (any more), so none of these events is stored"
+        raise HttpProblem(404, "unknown-link", detail, errors=problems)
+    return found
 
 
 def _row_of(event: EventRequest, now: datetime) -> EventRow:

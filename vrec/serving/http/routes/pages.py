@@ -19,7 +19,7 @@ from vrec.serving.deployments.protocol import Card, ServingBackend
 from vrec.serving.http.conditional import not_modified
 from vrec.serving.http.errors import HttpProblem, error_responses
 from vrec.serving.http.keys import ApiKeyring, require_scope
-from vrec.serving.http.routers import service_router
+from vrec.serving.http.routers import PageRoute, service_router
 from vrec.serving.http.schemas.requests import VideoId
 from vrec.serving.http.schemas.responses import HealthResponse, ReadyResponse, json_response
 
@@ -168,7 +168,7 @@ def _add_page(router: APIRouter) -> None:
         name = file.relative_to(WEB).as_posix()
         paths = ("/", "/index.html") if name == "index.html" else (f"/{name}",)
         for path in paths:
-            router.add_api_route(path, file_route(file), methods=["GET", "HEAD"], include_in_schema=False)
+            router.routes.append(PageRoute(path, file_route(file), include_in_schema=False))
 
 
 def file_route(file: FilePath) -> Callable[..., Any]:

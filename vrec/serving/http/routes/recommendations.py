@@ -13,6 +13,7 @@ from vrec.serving.http.errors import error_responses, request_id_of
 from vrec.serving.http.keys import ApiKeyring, ShopperToken, require_scope
 from vrec.serving.http.lists import ListResponder, now_us
 from vrec.serving.http.routers import service_router
+from vrec.serving.http.schemas.creators import RecommendCreatorsResponse
 from vrec.serving.http.schemas.requests import (
     MAX_ITEMS,
     RECOMMEND_BODY,
@@ -30,13 +31,13 @@ from vrec.serving.http.schemas.slots import (
     SlotsResponse,
     UserSlotsRequest,
 )
-from vrec.serving.http.schemas.videos import SIMILAR_SUFFIX
+from vrec.serving.http.schemas.videos import MOMENTS_SUFFIX, SIMILAR_SUFFIX
 
 
 class _VideoPath(Convertor[str]):
     """Video id in a path. An id may contain slashes, which are decoded before the path is matched."""
 
-    regex = f".+(?<!{SIMILAR_SUFFIX})"
+    regex = f".+(?<!{SIMILAR_SUFFIX})(?<!{MOMENTS_SUFFIX})"
 
     def convert(self, value: str) -> str:
         return value
@@ -57,13 +58,17 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
 
     @router.post(
         "/v1/recommend",
-        responses={200: {"model": RecommendResponse}, **errors, **error_responses(415)},
+        responses={
+            200: {"model": RecommendResponse | RecommendCreatorsResponse},
+            **errors,
+            **error_responses(415),
+        },
         openapi_extra=openapi_body(UserRecommendRequest, SessionRecommendRequest),
         dependencies=require_scope("read", keys, browsers=True),
     )
     async def recommend(request: Request, shopper_token: ShopperToken = None) -> Response:
-        """Recommend videos to a shopper, best first. If ranking is unavailable, the list has popular videos
-        and is marked as degraded."""
+        """Recommend videos or creators to a shopper, best first. If ranking is unavailable, a list of videos
+        has popular ones and is marked as degraded."""
         body = validate_body(await read_json(request), RECOMMEND_BODY)
         if keys is not None:
             keys.check_shopper(request, shopper_token, [body.user_key])

@@ -1,15 +1,14 @@
 """Routes of the shop's rules: read, put, remove, and see what a change would do."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request, Response
 
-from vrec.config.serve import ExperimentConfig, ServeConfig
-from vrec.serving.deployments.backends import RuleExpectation
-from vrec.serving.deployments.protocol import ServingBackend
-from vrec.serving.experiments import assign_arm
+from vrec.config.serve import ServeConfig
+from vrec.serving.deployments.backends import ExperimentBackend, RuleExpectation
+from vrec.serving.deployments.protocol import BackendUnavailable, ServingBackend
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body, read_json, validate_body
 from vrec.serving.http.errors import HttpProblem, error_responses, request_id_of
 from vrec.serving.http.keys import ApiKeyring, key_name, require_scope
@@ -59,7 +58,7 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
         rule = None if body.rule is None else to_rule(body.rule_id, body.rule)
         if rule is None and body.rule_id not in (await backend.rules.book()).versions:
             raise UnknownRule(f"there is no rule {body.rule_id}")
-        queries = _queries(body, backend.experiment.config, request_id_of(request))
+        queries = _queries(body, backend.experiment, request_id_of(request))
         lists = await backend.rules.preview(queries, body.rule_id, rule)
         shown = [previewed_list(query.user_id, *pair) for query, pair in zip(queries, lists, strict=True)]
         return json_response({"changed": sum(one["before"] != one["after"] for one in shown), "lists": shown})
@@ -72,7 +71,8 @@ def _add_reading(router: APIRouter, backend: ServingBackend, errors: Sequence[in
     async def list_rules() -> Response:
         """Return all rules by id, those that ended too."""
         book = await backend.rules.book()
-        return json_response({"rules": [_content(one) for one in book.versions.values()]})
+        known = await _known_videos(backend, book.versions.values())
+        return json_response({"rules": [_content(one, known) for one in book.versions.values()]})
 
     @router.get(
         "/v1/rules/{rule_id}",
@@ -83,7 +83,7 @@ def _add_reading(router: APIRouter, backend: ServingBackend, errors: Sequence[in
         version = (await backend.rules.book()).versions.get(rule_id)
         if version is None:
             raise UnknownRule(f"there is no rule {rule_id}")
-        return _rule_response(version, 200)
+        return await _rule_response(backend, version, 200)
 
     @router.get(
         "/v1/rules/{rule_id}/history",
@@ -125,7 +125,7 @@ def _add_changes(router: APIRouter, backend: ServingBackend, errors: Sequence[in
                 raise _unconditional(rule_id)
             expected = "absent"
         version = await backend.rules.change(_change(request, rule_id, rule), expected)
-        return _rule_response(version, 201 if expected == "absent" else 200)
+        return await _rule_response(backend, version, 201 if expected == "absent" else 200)
 
     @router.delete(
         "/v1/rules/{rule_id}",
@@ -169,19 +169,34 @@ def _change(request: Request, rule_id: str, rule: ShopRule | None) -> RuleChange
     return RuleChange(rule_id, rule, key_name(request), now_us(), request_id_of(request))
 
 
-def _rule_response(version: RuleVersion, status: int) -> Response:
-    return json_response(_content(version), status, {"etag": f'"{version.number}"'})
+async def _rule_response(backend: ServingBackend, version: RuleVersion, status: int) -> Response:
+    content = _content(version, await _known_videos(backend, [version]))
+    return json_response(content, status, {"etag": f'"{version.number}"'})
 
 
-def _content(version: RuleVersion) -> dict[str, Any]:
+async def _known_videos(backend: ServingBackend, versions: Iterable[RuleVersion]) -> Collection[str] | None:
+    """Return those of the videos that rules name which the catalog has; None if that is not known now."""
+    rules = (one.change.rule for one in versions)
+    names = dict.fromkeys(name for rule in rules if rule is not None for name in rule.video_ids)
+    try:
+        return await backend.cards(list(names)) if names else ()
+    except (BackendUnavailable, TimeoutError):
+        return None
+
+
+def _content(version: RuleVersion, known: Collection[str] | None) -> dict[str, Any]:
     """Return a RuleResponse as a dict."""
     rule = version.change.rule
     assert rule is not None  # books have the rules that exist
     state = rule.state(now_us())
-    return {"rule_id": rule.rule_id, "state": state, **changed_body(version.change, version.number)}
+    unknown = [] if known is None else [name for name in rule.video_ids if name not in known]
+    changed = changed_body(version.change, version.number)
+    return {"rule_id": rule.rule_id, "state": state, **changed, "unknown": unknown}
 
 
-def _queries(body: RulePreviewRequest, experiment: ExperimentConfig, request_id: str) -> list[RecommendQuery]:
+def _queries(
+    body: RulePreviewRequest, experiment: ExperimentBackend, request_id: str
+) -> list[RecommendQuery]:
     """Return the requests of a preview's lists."""
     at, filters = to_micros(body.at) or now_us(), body.filters.to_filters(body.kinds, [])
     return [
@@ -192,7 +207,7 @@ def _queries(body: RulePreviewRequest, experiment: ExperimentConfig, request_id:
             k=body.k,
             at=at,
             filters=filters,
-            order=assign_arm(user_id, experiment).order,
+            order=experiment.arm_of(user_id).order,
         )
         for user_id in dict.fromkeys(body.shoppers)
     ]

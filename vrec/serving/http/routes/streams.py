@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
 
 from vrec.config.serve import ServeConfig
+from vrec.core.errors import VrecError
 from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body
 from vrec.serving.http.cursors import decode_cursor, encode_cursor
@@ -18,14 +19,18 @@ from vrec.serving.http.schemas.responses import json_response
 from vrec.serving.http.schemas.streams import (
     BEAT_SUFFIX,
     BeatRequest,
+    BeatsRequest,
+    BeatsResponse,
+    FollowedStreamResponse,
     ListStreamsQuery,
     StreamId,
     StreamRequest,
     StreamResponse,
     StreamsResponse,
+    content_body,
     stream_body,
 )
-from vrec.serving.streams.states import StreamState, StreamTaken
+from vrec.serving.streams.states import StreamOver, StreamState, StreamTaken
 
 
 class _StreamPath(Convertor[str]):
@@ -33,7 +38,7 @@ class _StreamPath(Convertor[str]):
 
     # What ends like the path of beats is that path, which other methods do not have (405). The id that is
     # that end alone is an id, which is refused with the reason.
-    regex = f"(?:{BEAT_SUFFIX[1:]}|.+(?<!{BEAT_SUFFIX}))"
+    regex = f"(?s:{BEAT_SUFFIX[1:]}|.+(?<!{BEAT_SUFFIX}))"
 
     def convert(self, value: str) -> str:
         return value
@@ -65,7 +70,27 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
         beat = await read_body(request, BeatRequest)
         return await _response(backend, await backend.streams.beat(stream_id, beat.to_beat()))
 
+    @router.post(
+        "/v1/streams:beat",
+        responses={200: {"model": BeatsResponse}, **error_responses(415, *errors)},
+        openapi_extra=openapi_body(BeatsRequest),
+        dependencies=require_scope("manage", keys, audited=False),
+    )
+    async def beat_streams(request: Request) -> Response:
+        """Report that many streams are still live, and what changed: a fraction of the cost of as many
+        requests. Streams that are over or unknown are named, and hinder no other."""
+        body = await read_body(request, BeatsRequest)
+        found = await backend.streams.beat_all({beat.stream_id: beat.to_beat() for beat in body.beats})
+        outcomes = [{"stream_id": name, "outcome": _outcome(result)} for name, result in found.items()]
+        return json_response({"beats": outcomes})
+
     return router
+
+
+def _outcome(result: StreamState | VrecError) -> str:
+    if isinstance(result, StreamState):
+        return "live"
+    return "over" if isinstance(result, StreamOver) else "unknown"
 
 
 def _add_reading(
@@ -96,12 +121,15 @@ def _add_reading(
 
     @router.get(
         "/v1/streams/{stream_id:stream}",
-        responses={200: {"model": StreamResponse}, **error_responses(404, *errors)},
+        responses={200: {"model": FollowedStreamResponse}, **error_responses(404, *errors)},
         dependencies=require_scope("read", keys),
     )
     async def get_stream(stream_id: Annotated[StreamId, Path()]) -> Response:
-        """Return a stream, live or over."""
-        return await _response(backend, await backend.streams.get(stream_id))
+        """Return a stream, live or over, with what became of its content: when it was embedded last, and why
+        the last attempt failed."""
+        state = await backend.streams.get(stream_id)
+        content = content_body(await backend.streams.content(state))
+        return json_response(await _body(backend, state) | {"content": content})
 
 
 def _add_changes(
@@ -146,6 +174,9 @@ def _add_changes(
 
 
 async def _response(backend: ServingBackend, state: StreamState, status: int = 200) -> Response:
+    return json_response(await _body(backend, state), status)
+
+
+async def _body(backend: ServingBackend, state: StreamState) -> dict[str, Any]:
     cards = await backend.cards([state.stream_id])
-    body = stream_body(state, backend.streams.ends_at(state), cards.get(state.stream_id))
-    return json_response(body, status)
+    return stream_body(state, backend.streams.ends_at(state), cards.get(state.stream_id))

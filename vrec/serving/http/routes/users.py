@@ -30,7 +30,7 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
     errors = error_responses(*((401,) if keys else ()), *COMMON_ERRORS)
 
     @router.post(
-        "/v1/users/{user_id:path}/sessions",
+        "/v1/users/{user_id:id}/sessions",
         responses={200: {"model": JoinSessionResponse}, **errors, **error_responses(409, 415)},
         openapi_extra=openapi_body(JoinSessionRequest),
         dependencies=require_scope("events", keys),
@@ -43,7 +43,7 @@ def routes(backend: ServingBackend, config: ServeConfig, keys: ApiKeyring | None
         return json_response({"user_id": user_id, "session_id": session_id, "events": moved})
 
     @router.get(
-        "/v1/users/{user_id:path}",
+        "/v1/users/{user_id:id}",
         responses={200: {"model": UserResponse}, **errors, **error_responses(404)},
         dependencies=require_scope("read", keys),
     )

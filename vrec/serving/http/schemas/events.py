@@ -1,20 +1,26 @@
 """Models of requests with events."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, WithJsonSchema, model_validator
 from pydantic.types import Discriminator, Tag
 from pydantic_core import PydanticCustomError
 
+from vrec.core.schema import SEARCH_PREFIX
+from vrec.profiles.links import account_key
 from vrec.serving.http.schemas.event_kind import EventKind
 from vrec.serving.http.schemas.requests import (
+    ID_PATTERN,
     MANY_TAG,
+    MAX_OTHER_CHARS,
+    MAX_VIDEO_ID_CHARS,
     ONE_TAG,
     SESSION_TAG,
     USER_TAG,
     WHOLE_NUMBER,
     Amount,
+    Domain,
     Id,
     Moment,
     RequestModel,
@@ -51,12 +57,39 @@ def _check_event_time(at: datetime, info: ValidationInfo) -> datetime:
     return at
 
 
+def _check_video_id(video_id: str) -> str:
+    """Return the video id of an event that is not one of a search."""
+    if video_id.startswith(SEARCH_PREFIX):
+        raise PydanticCustomError(
+            "search",
+            "a video_id may not begin with search: as those of the service's own events of searches do; "
+            "send the search to POST /v1/search with user_id or session_id",
+        )
+    return video_id
+
+
+EventVideoId = Annotated[
+    VideoId,
+    AfterValidator(_check_video_id),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_VIDEO_ID_CHARS,
+            "pattern": ID_PATTERN,
+            "not": {"pattern": f"^{SEARCH_PREFIX}"},
+        }
+    ),
+]
+"""Id of the video, or of the creator, of an event."""
+
+
 class EventFields(RequestModel):
     """Fields of an event besides its shopper."""
 
     event_id: Id
     """Id that the sender chooses, such as a UUID; an event counts once, however often it is sent."""
-    video_id: VideoId
+    video_id: EventVideoId
     """Id of the video, which need not be in the catalog."""
     kind: EventKind
     """Kind of the event."""
@@ -76,6 +109,31 @@ class EventFields(RequestModel):
 
 class UserEventRequest(UserFields, EventFields):
     """Event: something that a shopper with an account saw or did."""
+
+    domain: Domain | None = None
+    """Other domain in which it happened, such as a social network: `user_id` is then the account there, with
+    at most 80 characters. It counts for the shopper to whom the account is linked."""
+    linked: bool = False
+    """True, with `domain`: `user_id` is the shopper in the shop, and the event is stored as one of the
+    account to which the shopper is linked there."""
+
+    @model_validator(mode="after")
+    def _check_account(self) -> Self:
+        """Check that a linked account has a domain, and the length of an account's id."""
+        if self.linked and self.domain is None:
+            raise PydanticCustomError("linked", "linked needs domain: name that of the shopper's account")
+        if self.domain is not None and not self.linked and len(self.user_id) > MAX_OTHER_CHARS:
+            raise PydanticCustomError(
+                "account",
+                "user_id has more than {most} characters, the most with `domain`",
+                {"most": MAX_OTHER_CHARS},
+            )
+        return self
+
+    @property
+    def user_key(self) -> str:
+        """Id of the shopper or account in events and profiles, where `linked` does not say otherwise."""
+        return self.user_id if self.domain is None else account_key(self.domain, self.user_id)
 
 
 class SessionEventRequest(SessionFields, EventFields):

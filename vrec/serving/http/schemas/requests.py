@@ -19,7 +19,7 @@ from pydantic.types import Discriminator, Tag
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
-from vrec.core.schema import SESSION_PREFIX
+from vrec.core.schema import DOMAIN_PREFIX, SESSION_PREFIX
 from vrec.serving.catalog.expressions import (
     EXPRESSION_FORMAT,
     MAX_EXPRESSION_CHARS,
@@ -35,7 +35,7 @@ MAX_NAMES = 1_000  # ids in `exclude`
 MAX_CANDIDATES = 500
 """Maximum number of videos that a request can have ranked."""
 MAX_SEEDS = 50  # videos that a list is made for
-MAX_ID_CHARS = 128
+MAX_ID_CHARS, MAX_VIDEO_ID_CHARS = 128, 256
 """Maximum length of an id of a user, event or request."""
 USER_TAG, SESSION_TAG, ONE_TAG, MANY_TAG = "(user)", "(session)", "(one)", "(many)"
 """Alternatives of a body. They stand in the paths of validation errors, but in no message to a client."""
@@ -45,7 +45,7 @@ PLAIN_PATTERN = r"^[^\x00-\x1f\x7f]+$"
 # Nor spaces around an id, which tables of events do not keep.
 ID_PATTERN = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS, pattern=ID_PATTERN)]
-VideoId = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=ID_PATTERN)]
+VideoId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_VIDEO_ID_CHARS, pattern=ID_PATTERN)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=PLAIN_PATTERN)]
 ShortId = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ID_PATTERN)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=PLAIN_PATTERN)]
@@ -95,6 +95,7 @@ LanguageTag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z
 # Aliases with a name are schemas of their own in the OpenAPI document, and one type in generated clients.
 VideoKind = TypeAliasType("VideoKind", KindOfVideo)
 ListKind = TypeAliasType("ListKind", Literal["video", "stream"])
+RecommendKind = TypeAliasType("RecommendKind", Literal["video", "stream", "creator", "streamer"])
 Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 ArmName = Annotated[str, StringConstraints(max_length=64)]
 
@@ -123,10 +124,14 @@ class RequestModel(BaseModel):
 
 
 def _check_user_id(user_id: str) -> str:
-    """Return an id that is not in the namespace of sessions."""
+    """Return an id that is not in the namespace of sessions or of accounts in other domains."""
     if user_id.startswith(SESSION_PREFIX):
         raise PydanticCustomError(
             "session", "a user_id may not begin with session: send a visit without account as session_id"
+        )
+    if user_id.startswith(DOMAIN_PREFIX):
+        raise PydanticCustomError(
+            "domain", "a user_id may not begin with domain: send an account of another domain with `domain`"
         )
     return user_id
 
@@ -140,11 +145,16 @@ UserId = Annotated[
             "minLength": 1,
             "maxLength": MAX_ID_CHARS,
             "pattern": ID_PATTERN,
-            "not": {"pattern": f"^{SESSION_PREFIX}"},
+            "not": {"pattern": f"^({SESSION_PREFIX}|{DOMAIN_PREFIX})"},
         }
     ),
 ]
 """Id of a shopper with an account."""
+Domain = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
+"""Name of another domain, such as a social network; the shop's videos of it have it as `domain`."""
+MAX_OTHER_CHARS = 80
+"""Maximum length of the id of an account in another domain."""
+OtherUserId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_OTHER_CHARS, pattern=ID_PATTERN)]
 SessionId = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=ID_PATTERN)]
 
 
@@ -157,7 +167,8 @@ class UserFields(RequestModel):
     """Shopper with an account."""
 
     user_id: UserId
-    """Id of the shopper in the shop, preferably a pseudonym. It may not begin with `session:`."""
+    """Id of the shopper in the shop, preferably a pseudonym. It may begin with neither `session:` nor
+    `domain:`."""
     session_id: Annotated[None, BeforeValidator(_refuse_second_shopper)] = None
     """Absent: the shopper has an account."""
 
@@ -279,8 +290,6 @@ class ListPage(RequestModel):
 class RankedListRequest(ListRequest):
     """Fields of a list for a shopper."""
 
-    kind: ListKind = "video"
-    """What the list is of: `video` for videos and live streams, `stream` for live streams alone."""
     surface: Surface = "feed"
     """Surface that shows the list; rerank settings can differ by surface."""
     candidates: Annotated[list[VideoId], Field(min_length=1, max_length=MAX_CANDIDATES)] | None = None
@@ -294,6 +303,11 @@ class RankedListRequest(ListRequest):
 class RecommendFields(RankedListRequest):
     """Fields of `POST /v1/recommend` besides the shopper."""
 
+    kind: RecommendKind = "video"
+    """What the list is of: `video` for videos and live streams, `stream` for live streams alone, `creator`
+    for creators to follow, `streamer` for those of them who stream. Of creators, `exclude` has the ids,
+    `filters` and `kinds` are those of their videos, and `candidates`, `for`, `explain` and `page` are not
+    used."""
     context: RecommendContext = Field(default_factory=RecommendContext)
     """Context of the recommendation."""
     page: ListPage | None = None
@@ -327,6 +341,9 @@ class SearchRequest(ListRequest):
     """Shopper with an account who searches; only counted, for popular searches."""
     session_id: SessionId | None = None
     """Anonymous session that searches; not used with a `user_id`."""
+
+    moments: bool = False
+    """Whether items have `moments`: where in the video the text is said or shown."""
 
     @property
     def user_key(self) -> str | None:

@@ -44,6 +44,19 @@ class LiveState(ResponseModel):
     """Ids of the products that are pinned now."""
 
 
+class MatchingMoment(ResponseModel):
+    """Moment of a video that matches a search."""
+
+    start_s: float
+    """Start in seconds from the first frame."""
+    end_s: float
+    source: str
+    """Match: words, meaning, or picture."""
+    score: float
+    text: str | None
+    """Subtitle."""
+
+
 class RecommendedItem(ResponseModel):
     """Video of a list."""
 
@@ -77,6 +90,9 @@ class RecommendedItem(ResponseModel):
     duration_s: float | None
     live: LiveState | None = None
     """For a live stream, its state."""
+    moments: list[MatchingMoment] | None = None
+    """With `moments`: at most 3 moments of the video that match the search. In `POST /v1/assistant`: those of
+    which an answer about moments tells."""
     scores: dict[str, float] | None = None
     """With `explain`: scores by source of candidates. `cf` and `seed`: similarity by co-watching to what the
     shopper liked, and to the videos of `for`; `content`: cosine to the shopper's taste; `popular`: 1 / place
@@ -140,6 +156,11 @@ class EventsResponse(ResponseModel):
     """Number of events added to the log."""
     repeated: int
     """Number of events that were in the log before."""
+    unused: int
+    """Number of events of other domains that no list can use: the bundle has no weight for their domain, or
+    neither it nor the catalog knows their video. They are stored all the same."""
+    refused: int
+    """Number of events that were not kept, as their shopper does not consent to that."""
 
 
 class InterestEntry(ResponseModel):
@@ -162,14 +183,6 @@ class ProfileResponse(ResponseModel):
     """Counters of the profile by key, such as `category:mugs`."""
     history: list[InterestEntry]
     """Latest events that showed interest, oldest first."""
-
-
-class EraseResponse(ResponseModel):
-    """Response of `DELETE /v1/profiles/{user_id}`."""
-
-    user_id: str
-    erased: int
-    """Number of deleted events."""
 
 
 class NeighborItem(ResponseModel):
@@ -282,7 +295,7 @@ def list_response(
         "why": list(result.degraded),
         "spent_ms": result.spent_ms,
         "currency": currency,
-        "items": [_item(item, position, cards) for position, item in enumerate(result.items, shown)],
+        "items": [item_body(item, position, cards) for position, item in enumerate(result.items, shown)],
     }
 
 
@@ -313,7 +326,7 @@ def _videos_of(item: ListItem) -> list[str]:
     return [video_id for video_id in named if video_id is not None]
 
 
-def _item(item: ListItem, position: int, cards: Mapping[str, Card]) -> dict[str, Any]:
+def item_body(item: ListItem, position: int, cards: Mapping[str, Card]) -> dict[str, Any]:
     """Return a RecommendedItem as a dict."""
     card = cards.get(item.video_id, {})
     card_fields: dict[str, Any] = {name: card.get(name) for name in CARD_FIELDS}

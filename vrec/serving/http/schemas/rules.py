@@ -209,6 +209,8 @@ class RuleResponse(ResponseModel):
     """Name of the API key that changed it last; null without keys."""
     changed_at: datetime
     rule: AnyRule
+    unknown: list[str]
+    """Ids in the rule that the catalog does not have now; the rule has no effect on them until it does."""
 
 
 class RulesResponse(ResponseModel):

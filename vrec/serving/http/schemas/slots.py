@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from vrec.serving.http.schemas.requests import (
     SESSION_TAG,
     USER_TAG,
+    ListKind,
     RankedListRequest,
     RecommendContext,
     RecommendRequest,
@@ -31,6 +32,8 @@ class SlotRequest(RankedListRequest):
 
     name: SlotName
     """Name of the slot, which is in the `request_id` of its list."""
+    kind: ListKind = "video"
+    """What the list is of: `video` for videos and live streams, `stream` for live streams alone."""
 
 
 def _check_names(slots: list[SlotRequest]) -> list[SlotRequest]:

@@ -1,8 +1,9 @@
 """Models of requests and responses about live streams."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -22,11 +23,14 @@ from vrec.serving.http.schemas.requests import (
     VideoId,
 )
 from vrec.serving.http.schemas.responses import ResponseModel
-from vrec.serving.http.schemas.videos import SIMILAR_SUFFIX, check_addressable
+from vrec.serving.http.schemas.videos import SIMILAR_SUFFIX, check_new_id
+from vrec.serving.streams.content.messages import ContentState
 from vrec.serving.streams.states import StreamBeat, StreamDetails, StreamState
 
 BEAT_SUFFIX = "/beat"
 """End of the path of a stream's beats."""
+MAX_BEATS = 1_000
+"""Maximum number of beats in one request."""
 MAX_STREAMS_LISTED = 200
 """Maximum number of streams in a page."""
 PlaylistUri = Annotated[str, StringConstraints(min_length=1, max_length=2_000, pattern=PLAIN_PATTERN)]
@@ -42,7 +46,7 @@ def _check_stream_id(stream_id: str) -> str:
         )
     if f"/{stream_id}" == SIMILAR_SUFFIX:
         raise PydanticCustomError("similar", "an id may not be similar, which is a path of the service")
-    return check_addressable(stream_id)
+    return check_new_id(stream_id)
 
 
 StreamId = Annotated[VideoId, AfterValidator(_check_stream_id)]
@@ -97,6 +101,47 @@ class BeatRequest(RequestModel):
         return StreamBeat(self.viewers, pinned, self.chats, self.gifts)
 
 
+class NamedBeat(BeatRequest):
+    """Beat of one of several streams."""
+
+    stream_id: StreamId
+
+
+def _check_named_once(beats: list[NamedBeat]) -> list[NamedBeat]:
+    """Return beats of which no two are of one stream."""
+    counts = Counter(beat.stream_id for beat in beats)
+    if repeated := next((name for name, count in counts.items() if count > 1), None):
+        raise PydanticCustomError("repeated", "stream {name} is named twice", {"name": repr(repeated)})
+    return beats
+
+
+class BeatsRequest(RequestModel):
+    """Body of `POST /v1/streams:beat`."""
+
+    beats: Annotated[
+        list[NamedBeat],
+        Field(min_length=1, max_length=MAX_BEATS, json_schema_extra={"uniqueItems": True}),
+        AfterValidator(_check_named_once),
+    ]
+    """Beats of streams, one each."""
+
+
+class BeatOutcome(ResponseModel):
+    """Result of a beat."""
+
+    stream_id: str
+    outcome: Literal["live", "over", "unknown"]
+    """`live`: recorded. `over`: the stream has ended, or had no beat for too long; start it again. `unknown`:
+    there is no such stream."""
+
+
+class BeatsResponse(ResponseModel):
+    """Outcomes of beats."""
+
+    beats: list[BeatOutcome]
+    """In the order of the request."""
+
+
 class ListStreamsQuery(RequestModel):
     """Query of `GET /v1/streams`."""
 
@@ -135,6 +180,30 @@ class StreamResponse(ResponseModel):
     gifts: int | None
 
 
+class StreamContentResponse(ResponseModel):
+    """Result of the last attempt at what a live stream shows now."""
+
+    embedded_at: datetime | None
+    """Time since which the stream has the vector of what it showed then; null before the first."""
+    failures: int
+    """Attempts that failed since the last one that did not; 0 while all is well."""
+    error: str | None
+    """Kind of the last attempt's error, such as `VanishedVideo`; null if it did not fail."""
+    reason: str | None
+    """What was wrong."""
+    fix: str | None
+    """What to do about it."""
+    retry_at: datetime | None
+    """Time of the next attempt after a failure."""
+
+
+class FollowedStreamResponse(StreamResponse):
+    """Live stream, with what became of its content."""
+
+    content: StreamContentResponse | None
+    """Null if its content is not followed, or not yet."""
+
+
 class StreamsResponse(ResponseModel):
     """Page of the live streams, by ascending id."""
 
@@ -170,6 +239,20 @@ def stream_body(state: StreamState, ended_at: int | None, card: Card | None) -> 
         "product_ids": list(state.product_ids),
         "chats": state.chats,
         "gifts": state.gifts,
+    }
+
+
+def content_body(content: ContentState | None) -> dict[str, Any] | None:
+    """Return a StreamContentResponse as a dict; None for no content."""
+    if content is None:
+        return None
+    return {
+        "embedded_at": None if content.embedded_at is None else _to_time(content.embedded_at),
+        "failures": content.failures,
+        "error": content.error,
+        "reason": content.reason,
+        "fix": content.fix,
+        "retry_at": None if content.retry_at is None else _to_time(content.retry_at),
     }
 
 

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
+from vrec.core.schema import CREATOR_PREFIX
 from vrec.serving.http.schemas.requests import (
     PLAIN_PATTERN,
     Amount,
@@ -18,6 +19,8 @@ from vrec.serving.http.schemas.requests import (
     Name,
     Names,
     RequestModel,
+    ShortId,
+    ShortIds,
     Text,
     VideoId,
     VideoKind,
@@ -33,7 +36,7 @@ NotRecommendable = TypeAliasType(
 """Rules that keep a video from every shopper; `kind` is one that "feed" does not show, `over` a live stream
 that has ended."""
 VideoUri = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=PLAIN_PATTERN)]
-SIMILAR_SUFFIX = "/similar"
+SIMILAR_SUFFIX, MOMENTS_SUFFIX = "/similar", "/moments"
 """End of the path that returns the videos similar to one."""
 
 
@@ -60,7 +63,7 @@ class VideoFields(RequestModel):
     """Category of the video."""
     tags: Names = Field(default_factory=list)
     """Tags of the video."""
-    product_ids: Names = Field(default_factory=list)
+    product_ids: ShortIds = Field(default_factory=list)
     """Ids of the products in the video."""
     language: LanguageTag | None = None
     """Language tag, such as `en` or `zh-Hans`."""
@@ -76,24 +79,35 @@ class UpdateVideoRequest(VideoFields):
     """Body of `PATCH /v1/videos/{video_id}`. Absent fields stay; null removes a title, category, language,
     price or expiry date."""
 
-    creator_id: Name | None = None
+    creator_id: ShortId | None = None
     """Id of the creator; null leaves it as it is."""
 
 
-def check_addressable(video_id: str) -> str:
-    """Return an id that does not collide with the path of similar videos."""
+def check_new_id(video_id: str) -> str:
+    """Return an id that is no path of similar videos, and not in the namespace of creators in events."""
+    if video_id.endswith(MOMENTS_SUFFIX):
+        raise PydanticCustomError("moments", "an id may not end in /moments, which is a path of the service")
     if video_id.endswith(SIMILAR_SUFFIX):
         raise PydanticCustomError("similar", "an id may not end in /similar, which is a path of the service")
+    if video_id.startswith(CREATOR_PREFIX):
+        raise PydanticCustomError(
+            "creator", "an id may not begin with creator: which events about a creator and no video have"
+        )
     return video_id
+
+
+NewVideoId = Annotated[VideoId, AfterValidator(check_new_id)]
+"""Id that a video may be added with."""
 
 
 class NewVideoFields(VideoFields):
     """Fields of a new video, beside its file or URI."""
 
-    creator_id: Name
+    creator_id: ShortId
     """Id of the creator."""
-    video_id: Annotated[VideoId, AfterValidator(check_addressable)] | None = None
-    """Id of the video; generated if absent."""
+    video_id: NewVideoId | None = None
+    """Id of the video; generated if absent. It may neither end in `/similar` or `/moments` nor begin with
+    `creator:`."""
 
 
 class UploadVideoForm(NewVideoFields):
@@ -114,7 +128,7 @@ class BulkVideoRow(UpdateVideoRequest):
     """Line of `POST /v1/videos:bulk`. A video of the catalog is changed in the given fields; another one is
     added, which takes `uri` and `creator_id`."""
 
-    video_id: Annotated[VideoId, AfterValidator(check_addressable)]
+    video_id: NewVideoId
     """Id of the video."""
     uri: VideoUri | None = None
     """Path or URI below one of `security.media_roots` of a video to add; that of a known video stays. The

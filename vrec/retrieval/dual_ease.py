@@ -1,4 +1,4 @@
-"""EASE (Steck 2019) by the inverse of a users × users matrix, for more items than users."""
+"""EASE (Steck 2019) by the inverse of the smaller of its items × items and users × users matrices."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -54,3 +54,36 @@ class DualEase:
         shared = (histories @ self.matrix.T).toarray() @ self.inverse  # (B, users)
         dense = histories.toarray()
         return dense - (dense - shared @ self.matrix) / (self.regularization * self.diagonal)
+
+
+@dataclass(frozen=True)
+class PrimalEase:
+    """EASE of (users, items) X with regularization λ, by P = (XᵀX + λI)⁻¹, for fewer items than users."""
+
+    inverse: Floats
+    """(items, items) P."""
+
+    @classmethod
+    def fit(cls, matrix: Matrix, regularization: float) -> Self:
+        """Fit on (users, items) weights."""
+        matrix = sparse.csr_matrix(matrix, dtype=np.float64)
+        gram = (matrix.T @ matrix).toarray()
+        gram[np.diag_indices(len(gram))] += regularization
+        return cls(np.linalg.inv(gram))
+
+    def scores(self, histories: Matrix) -> Floats:
+        """Return the (B, items) scores h − hP / diag(P) of (B, items) histories."""
+        histories = sparse.csr_matrix(histories, dtype=np.float64)
+        return histories.toarray() - (histories @ self.inverse) / np.diag(self.inverse)
+
+
+def fit_ease(matrix: Matrix, regularization: float) -> DualEase | PrimalEase:
+    """Fit EASE on (users, items) weights in the form whose matrix is the smaller one."""
+    users, items = matrix.shape
+    return (PrimalEase if items <= users else DualEase).fit(matrix, regularization)
+
+
+def restore_ease(matrix: Matrix, inverse: Floats, regularization: float) -> DualEase | PrimalEase:
+    """Return the model that `fit_ease` fitted on the same weights, from its inverse."""
+    users, items = matrix.shape
+    return PrimalEase(inverse) if items <= users else DualEase.restore(matrix, inverse, regularization)
