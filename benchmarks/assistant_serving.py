@@ -10,7 +10,6 @@ title of its own, beside reading every title and tag word by word, once.
 """
 
 import asyncio
-import multiprocessing
 import tempfile
 import time
 import uuid
@@ -21,7 +20,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pyarrow as pa
-from harness import number_parser
+from harness import LoadProcess, number_parser
 from serve import SHOPPERS, Send, _sound, flood, kept_bundle, send_histories
 
 from vrec.assistant.catalog import CatalogFacets
@@ -81,11 +80,6 @@ def reading_costs(videos: int) -> tuple[float, float]:
             [unit.stem for unit in units_of(normal_form(text))]
             lexicon.mentions(units_of(normal_form(text)))
     return ours * 1e5 / videos, (time.process_time() - begun) * 1e5 / videos
-
-
-def loaded(pipe: Any, *args: Any, **more: float) -> None:
-    """Measure from a process of its own, and return the results."""
-    pipe.send(asyncio.run(measure(*args, **more)))
 
 
 async def measure(
@@ -173,17 +167,8 @@ def main() -> None:
         )
         with connect_cluster():
             done = deploy_service(config)
-            context = multiprocessing.get_context("spawn")
-            near, far = context.Pipe()
             more = {"seconds": asked.seconds, "rounds": asked.rounds}
-            arguments = (far, done["url"], videos, categories)
-            loader = context.Process(target=loaded, args=arguments, kwargs=more)
-            loader.start()
-            while not near.poll(1):
-                if not loader.is_alive():
-                    raise SystemExit("the load ended early")
-            found = near.recv()
-            loader.join()
+            found = LoadProcess(measure, done["url"], videos, categories, **more).result()
             stop_service(config)
         show(found, len(videos))
 

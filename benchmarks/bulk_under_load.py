@@ -11,7 +11,6 @@ it to the bundle, which is what one that starts does.
 
 import asyncio
 import json
-import multiprocessing
 import tempfile
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 import aiohttp
 import numpy as np
-from harness import number_parser
+from harness import LoadProcess, number_parser
 from large_shop import large_bundle
 
 from vrec.bundle.bundle import ServingBundle
@@ -104,11 +103,6 @@ async def measure(url: str, names: list[str], seconds: float, parts: int, uri: s
     return found
 
 
-def load(pipe: Any, *asked: Any) -> None:
-    """Measure from a process of its own, and send what was found back."""
-    pipe.send(asyncio.run(measure(*asked)))
-
-
 def show(found: dict[str, Any], rows: int) -> None:
     seconds = sum(found["feed_s"])
     print(f"{rows:,} rows in {len(found['feed_s'])} requests, {seconds:.1f} s, {rows / seconds:,.0f}/s")
@@ -166,16 +160,8 @@ def main() -> None:
         )
         with connect_cluster():
             done = deploy_service(config)
-            context = multiprocessing.get_context("spawn")
-            near, far = context.Pipe()
-            arguments = (far, done["url"], names, asked.seconds, asked.parts, str(clip))
-            loader = context.Process(target=load, args=arguments)
-            loader.start()
-            while not near.poll(1):
-                if not loader.is_alive():
-                    raise SystemExit("the load ended early")
-            found = near.recv()
-            loader.join()
+            arguments = (done["url"], names, asked.seconds, asked.parts, str(clip))
+            found = LoadProcess(measure, *arguments).result()
             stop_service(config)
         show(found, len(names))
         measure_start(config.data, config)

@@ -11,7 +11,6 @@ acknowledged event must be in it exactly once.
 import asyncio
 import contextlib
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -32,7 +31,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
-from harness import number_parser
+from harness import LoadProcess, number_parser
 from ray.serve.context import _get_global_client
 
 from vrec.bundle.bundle import ServingBundle
@@ -67,12 +66,8 @@ class LoadResult:
     sent: int = 0
 
 
-def load(url: str, seconds: float, rate: float, videos: list[str], pipe: Any) -> None:
-    """Send `rate` requests of each kind per second from this process, and report their outcomes."""
-    pipe.send(asyncio.run(_load(url, seconds, rate, videos)))
-
-
-async def _load(url: str, seconds: float, rate: float, videos: list[str]) -> LoadResult:
+async def load(url: str, seconds: float, rate: float, videos: list[str]) -> LoadResult:
+    """Send `rate` requests of each kind per second, and return their outcomes."""
     told, rng, tasks = LoadResult(), np.random.default_rng(0), set()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         begun = time.time()
@@ -215,21 +210,14 @@ def run(config: ServeConfig, kills: dict[str, Any], seconds: float, rate: float)
     """Run the load with all kills; return their reports and the reconciliation of events."""
     url = deploy_service(config)["url"]
     videos = ServingBundle.load(config.bundle).videos.column("video_id").to_pylist()
-    near, far = multiprocessing.get_context("spawn").Pipe()
-    arguments = (url, seconds, rate, videos, far)
-    loader = multiprocessing.get_context("spawn").Process(target=load, args=arguments)
-    loader.start()
+    loader = LoadProcess(load, url, seconds, rate, videos)
     gap = seconds / (len(kills) + 1)
     begun, moments = time.time() + 2, []
     for number, (what, kill) in enumerate(kills.items(), start=1):
         time.sleep(max(0.0, begun + number * gap - time.time()))
         moments.append((what, time.time()))
         kill()
-    while not near.poll(1):
-        if not loader.is_alive():
-            raise SystemExit("the load ended early")
-    told = near.recv()
-    loader.join()
+    told = loader.result()
     ends = [at for _, at in moments[1:]] + [np.inf]
     first = report("nothing", 0, moments[0][1], told)
     reports = [report(what, at, end, told) for (what, at), end in zip(moments, ends, strict=True)]

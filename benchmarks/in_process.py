@@ -8,9 +8,7 @@ threads included. With another checkout of the repository, a process of each tak
 import argparse
 import asyncio
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from harness import ROOT, CheckoutProcess
 
 from vrec.bundle.bundle import ServingBundle
 from vrec.config.serve import ServeConfig
@@ -29,7 +28,6 @@ from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.profiles import ProfilesDeployment
 
 SHOPPERS, HISTORY = 500, 50
-ROOT = Path(__file__).resolve().parents[1]
 KINDS = {"recommend": 50, "events by 1": 200, "events by 1, 64 at once": 960, "events by 100": 2_000}
 """What is timed, and the number of recommendations or events of a round."""
 
@@ -136,34 +134,6 @@ async def work(bundle: str, folder: str) -> None:
         print(json.dumps({"cpu_ms": spent_ms, "stages": stages}), flush=True)
 
 
-class Side:
-    """Process that times one checkout."""
-
-    def __init__(self, bundle: str, checkout: Path) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, __file__, bundle, "--worker"]
-        pipe: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, **pipe)
-        self._read("ready")
-
-    def time(self, kind: str) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{kind}\n")
-        self._process.stdin.flush()
-        return json.loads(self._read("{"))
-
-    def end(self) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-    def _read(self, start: str) -> str:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith(start):
-                return line
-        raise SystemExit("a side ended early")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle")
@@ -176,9 +146,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             asyncio.run(work(asked.bundle, folder))
         return
-    sides = {"here": Side(asked.bundle, ROOT)}
+    worker = [asked.bundle, "--worker"]
+    sides = {"here": CheckoutProcess(__file__, worker, ROOT)}
     if asked.against is not None:
-        sides["against"] = Side(asked.bundle, asked.against)
+        sides["against"] = CheckoutProcess(__file__, worker, asked.against)
     found: dict[str, dict[str, list[dict[str, Any]]]] = {kind: defaultdict(list) for kind in KINDS}
     for _ in range(asked.rounds):
         for kind in KINDS:

@@ -9,9 +9,7 @@ the last bit. The shoppers' histories are as long as profiles hold at most; the 
 import argparse
 import hashlib
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -20,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from harness import ROOT, CheckoutProcess
 
 from vrec.core.compute import pc
 from vrec.core.types import CatalogContent
@@ -31,7 +30,6 @@ from vrec.ranking.features.space import BLOCKS, FeatureSpace, RankerFeaturesConf
 from vrec.ranking.features.video_counts import RATES, USER_RATES, VIDEO_COUNT_KEYS
 from vrec.synthetic.shop.simulate import SimulationConfig, simulate
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZES, HISTORIES = (20_000, 100_000), (10, 50, 200)
 DIM, CANDIDATES, SHOPPERS = 64, 300, 40
 NOW, HOUR_US = 1_760_000_000_000_000, 3_600_000_000
@@ -135,35 +133,6 @@ def work(videos: int) -> None:
         print(json.dumps({"ms": spent_ms, "digest": digest.hexdigest()}), flush=True)
 
 
-class Side:
-    """Process that times one checkout with a catalog."""
-
-    def __init__(self, videos: int, checkout: Path) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-        environment |= {"OPENBLAS_NUM_THREADS": "1"}
-        command = [sys.executable, __file__, "--worker", str(videos)]
-        pipe: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._process = subprocess.Popen(command, env=environment, **pipe)
-        self._read("ready")
-
-    def time(self, history: int) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{history}\n")
-        self._process.stdin.flush()
-        return json.loads(self._read("{"))
-
-    def end(self) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-    def _read(self, start: str) -> str:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith(start):
-                return line
-        raise SystemExit("a side ended early")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--against", type=Path, nargs="*", default=[])
@@ -176,7 +145,8 @@ def main() -> None:
         return
     for videos in asked.videos:
         checkouts = {"here": ROOT} | {path.name: path for path in asked.against}
-        sides = {name: Side(videos, path) for name, path in checkouts.items()}
+        worker = ["--worker", str(videos)]
+        sides = {n: CheckoutProcess(__file__, worker, path) for n, path in checkouts.items()}
         for history in HISTORIES:
             rounds = [{n: side.time(history) for n, side in sides.items()} for _ in range(asked.rounds)]
             shown = ", ".join(f"{n} {statistics.median(r[n]['ms'] for r in rounds):.2f} ms" for n in sides)

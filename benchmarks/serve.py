@@ -15,7 +15,6 @@ in batches of `serve.batch`: it checks nothing, has no second hop, and nobody re
 
 import asyncio
 import json
-import multiprocessing
 import shutil
 import tempfile
 import time
@@ -27,7 +26,7 @@ from typing import Any, cast
 import aiohttp
 import numpy as np
 from fastapi import FastAPI, Request
-from harness import number_parser
+from harness import LoadProcess, number_parser
 from large_shop import large_bundle
 from ray import serve
 
@@ -117,11 +116,6 @@ class EventLog:
 def event_log(path: str) -> Any:
     few: dict[str, Any] = {"ray_actor_options": {"num_cpus": 0.05}, "max_ongoing_requests": 1000}
     return cast("Any", serve.deployment(EventLog, **few)).bind(path)
-
-
-def loaded(url: str, videos: list[str], seconds: float, rounds: int, pipe: Any) -> None:
-    """Measure from a process of its own, and return the results."""
-    pipe.send(asyncio.run(measure(url, videos, seconds, rounds)))
 
 
 async def send_histories(
@@ -284,16 +278,7 @@ def main() -> None:
             done = deploy_service(config)
             serve.run(chain(), name="floor", route_prefix="/floor")
             serve.run(event_log(str(folder / "log.db")), name="log", route_prefix="/log")
-            context = multiprocessing.get_context("spawn")
-            near, far = context.Pipe()
-            arguments = (done["url"], videos, asked.seconds, asked.rounds, far)
-            loader = context.Process(target=loaded, args=arguments)
-            loader.start()
-            while not near.poll(1):
-                if not loader.is_alive():
-                    raise SystemExit("the load ended early")
-            found = near.recv()
-            loader.join()
+            found = LoadProcess(measure, done["url"], videos, asked.seconds, asked.rounds).result()
             stop_service(config)
         show(found, done["seconds"], len(videos))
 

@@ -12,7 +12,6 @@ rounds that take turns with rounds without it, under three sets of limits.
 
 import asyncio
 import hashlib
-import multiprocessing
 import os
 import tempfile
 import time
@@ -22,7 +21,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 import psutil
-from harness import number_parser
+from harness import LoadProcess, number_parser
 
 from vrec.bundle.inputs import BundleInputs
 from vrec.bundle.write import BundleConfig, write_bundle
@@ -197,12 +196,9 @@ async def quiet_round(seconds: float, *, noisy: bool) -> tuple[list[float], int,
     return latencies, served, refused
 
 
-def load(seconds: float, rounds: int, pipe: Any) -> None:
-    """Measure from a process of its own, and send the rounds back."""
-    found: list[Any] = []
-    for _ in range(rounds):
-        found.extend(asyncio.run(quiet_round(seconds, noisy=noisy)) for noisy in (False, True))
-    pipe.send(found)
+async def load(seconds: float, rounds: int) -> list[Any]:
+    """Return rounds without and with the noisy shop, in turns."""
+    return [await quiet_round(seconds, noisy=noisy) for _ in range(rounds) for noisy in (False, True)]
 
 
 def measure_noise(videos: int, seconds: float, rounds: int) -> None:
@@ -217,12 +213,7 @@ def measure_noise(videos: int, seconds: float, rounds: int) -> None:
             deploy_service(config)
             asyncio.run(visit(["quiet", "noisy"]))
             time.sleep(2)
-            context = multiprocessing.get_context("spawn")
-            near, far = context.Pipe()
-            loader = context.Process(target=load, args=(seconds, rounds, far))
-            loader.start()
-            found = near.recv()
-            loader.join()
+            found = LoadProcess(load, seconds, rounds).result()
             show_noise(title, found, seconds)
         stop_service(config)
 

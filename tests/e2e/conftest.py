@@ -4,10 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.ray_head import free_port
+from vrec.config.serve import ServeConfig
 from vrec.synthetic.videos import SyntheticVideosConfig, draw_video, plan_catalog
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +35,26 @@ def vrec(*arguments, timeout=170, **more):
     process = start(*arguments, **more)
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err
+
+
+def service_config(folder, bundle, **more):
+    """Settings of a service of its own port, with its data and its SQLite store in a folder."""
+    place = {"data": str(folder / "data"), "store": {"kind": "sqlite", "path": str(folder / "store.db")}}
+    return ServeConfig.model_validate({"bundle": bundle, "port": free_port()} | place | more)
+
+
+@contextmanager
+def served(config, cluster):
+    """A service on the tests' cluster until the block ends: its address."""
+    from vrec.pipelines.cluster import connect_cluster
+    from vrec.serving.deploy import deploy_service, stop_service
+
+    with connect_cluster(cluster.address):
+        try:
+            deploy_service(config)
+            yield f"http://{config.host}:{config.port}"
+        finally:
+            stop_service(config)
 
 
 @pytest.fixture(scope="session")

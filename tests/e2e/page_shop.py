@@ -32,7 +32,7 @@ from vrec.serving.ab_test.start import begin_experiment
 from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.encoder import EncoderDeployment
 from vrec.serving.deployments.profiles import ProfilesDeployment
-from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.deployments.ranking.deployment import RankingDeployment
 from vrec.serving.http.app import create_app
 from vrec.synthetic.shop.simulate import SimulationConfig, simulate
 from vrec.synthetic.videos import (

@@ -9,9 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.e2e.conftest import served, service_config
 from tests.e2e.test_serve import event, post, url_of
-from tests.web_files import free_port
-from vrec.config.serve import ServeConfig
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 USERS = [f"u{n}" for n in range(30)]
@@ -19,26 +18,16 @@ USERS = [f"u{n}" for n in range(30)]
 
 @pytest.fixture(scope="module")
 def service(ray_cluster, shop_bundle, tmp_path_factory):
-    from vrec.pipelines.cluster import connect_cluster
-    from vrec.serving.deploy import deploy_service, stop_service
-
     folder = tmp_path_factory.mktemp("service")
-    config = ServeConfig.model_validate(
-        {
-            "bundle": shop_bundle.uri,
-            "data": str(folder / "data"),
-            "port": free_port(),
-            "replicas": {"encoder": 0, "api_cpus": 0.1, "ranking_cpus": 0.1, "profiles_cpus": 0.1},
-            "batches": {"cpus": 0.2},
-            "security": {"requests_per_second": 10_000, "burst": 10_000},
-        }
+    config = service_config(
+        folder,
+        shop_bundle.uri,
+        replicas={"encoder": 0, "api_cpus": 0.1, "ranking_cpus": 0.1, "profiles_cpus": 0.1},
+        batches={"cpus": 0.2},
+        security={"requests_per_second": 10_000, "burst": 10_000},
     )
-    with connect_cluster(ray_cluster.address):
-        try:
-            deploy_service(config)
-            yield config
-        finally:
-            stop_service(config)
+    with served(config, ray_cluster):
+        yield config
 
 
 def get(url):

@@ -9,13 +9,11 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
-from tests.e2e.conftest import QUICK, start, vrec
+from tests.e2e.conftest import QUICK, served, service_config, start, vrec
 from tests.e2e.test_kill import finished, wait_for_parts, wait_until_gone
 from tests.encoders.moments.joint_checkpoint import write_joint_checkpoint
 from tests.events.rows import events
-from tests.web_files import free_port
 from vrec.bundle.bundle import ServingBundle
-from vrec.config.serve import ServeConfig
 from vrec.core.tables import read_manifest, read_moments
 from vrec.encoders.moments.config import JointEncoderConfig
 from vrec.encoders.moments.joint import JointEncoder
@@ -107,25 +105,10 @@ def bundle(films, embedded, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def url(ray_cluster, bundle, tmp_path_factory):
-    from vrec.pipelines.cluster import connect_cluster
-    from vrec.serving.deploy import deploy_service, stop_service
-
     folder = tmp_path_factory.mktemp("service")
-    config = ServeConfig.model_validate(
-        {
-            "bundle": bundle,
-            "data": str(folder / "data"),
-            "store": {"kind": "sqlite", "path": str(folder / "store.db")},
-            "port": free_port(),
-            "ranking_timeout_s": 60,
-        }
-    )
-    with connect_cluster(ray_cluster.address):
-        try:
-            deploy_service(config)
-            yield f"http://{config.host}:{config.port}"
-        finally:
-            stop_service(config)
+    config = service_config(folder, bundle, ranking_timeout_s=60)
+    with served(config, ray_cluster) as url:
+        yield url
 
 
 def test_moments_are_found_by_words_in_a_search_and_by_the_assistant(url, films, bundle, joint):

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import write_shop_bundle
-from tests.web_files import free_port
+from tests.e2e.conftest import served, service_config
 from vrec.bundle.write import BundleConfig
-from vrec.config.serve import ServeConfig
 from vrec.core.errors import BundleError
 
 # Starting the service is slow where the machine does other things as well.
@@ -65,26 +64,11 @@ class Shoppers:
 
 @pytest.fixture(scope="module")
 def service(ray_cluster, shop_bundle, tmp_path_factory):
-    from vrec.pipelines.cluster import connect_cluster
-    from vrec.serving.deploy import deploy_service, stop_service
-
     folder = tmp_path_factory.mktemp("service")
-    config = ServeConfig.model_validate(
-        {
-            "bundle": shop_bundle.uri,
-            "data": str(folder / "data"),
-            "store": {"kind": "sqlite", "path": str(folder / "store.db")},
-            "port": free_port(),
-            "replicas": {"encoder": 0},
-            "security": {"requests_per_second": 10_000, "burst": 10_000},
-        }
-    )
-    with connect_cluster(ray_cluster.address):
-        try:
-            deploy_service(config)
-            yield config
-        finally:
-            stop_service(config)
+    limits = {"requests_per_second": 10_000, "burst": 10_000}
+    config = service_config(folder, shop_bundle.uri, replicas={"encoder": 0}, security=limits)
+    with served(config, ray_cluster):
+        yield config
 
 
 def url_of(config):

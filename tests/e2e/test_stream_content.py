@@ -11,10 +11,10 @@ import uuid
 import psutil
 import pytest
 
+from tests.e2e.conftest import served, service_config
 from tests.e2e.page_shop import DRAW
 from tests.hls_streams import drawn, live_playlist, write_hls
-from tests.web_files import free_port, web_files
-from vrec.config.serve import ServeConfig
+from tests.web_files import web_files
 from vrec.synthetic.videos import plan_catalog
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -56,30 +56,19 @@ def show(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def url(ray_cluster, page_shop, show, tmp_path_factory):
-    from vrec.pipelines.cluster import connect_cluster
-    from vrec.serving.deploy import deploy_service, stop_service
-
     folder = tmp_path_factory.mktemp("content")
-    config = ServeConfig.model_validate(
-        {
-            "bundle": page_shop.uri,
-            "data": str(folder / "data"),
-            "store": {"kind": "sqlite", "path": str(folder / "store.db")},
-            "port": free_port(),
-            "replicas": {"ranking": 0, "follower_cpus": 0.1},
-            "security": {"requests_per_second": 10_000, "burst": 10_000, "media_roots": [show.server.root]},
-            "live": {
-                **{"expiry_s": 3_600, "window_s": 3, "refresh_s": 0.5, "backoff_s": 1},
-                "streams_per_follower": 2,
-            },
-        }
+    config = service_config(
+        folder,
+        page_shop.uri,
+        replicas={"ranking": 0, "follower_cpus": 0.1},
+        security={"requests_per_second": 10_000, "burst": 10_000, "media_roots": [show.server.root]},
+        live={
+            **{"expiry_s": 3_600, "window_s": 3, "refresh_s": 0.5, "backoff_s": 1},
+            "streams_per_follower": 2,
+        },
     )
-    with connect_cluster(ray_cluster.address):
-        try:
-            deploy_service(config)
-            yield f"http://{config.host}:{config.port}"
-        finally:
-            stop_service(config)
+    with served(config, ray_cluster) as url:
+        yield url
 
 
 def until(condition, url, *streams):

@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.web_files import free_port
-from vrec.config.serve import ServeConfig
+from tests.e2e.conftest import served, service_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 STREAMERS, SHOPPERS, ANSWERS = 3, 3, 400
@@ -30,27 +29,12 @@ def send(url, method, path, body=None):
 
 @pytest.fixture(scope="module")
 def url(ray_cluster, shop_bundle, tmp_path_factory):
-    from vrec.pipelines.cluster import connect_cluster
-    from vrec.serving.deploy import deploy_service, stop_service
-
     folder = tmp_path_factory.mktemp("streams")
-    config = ServeConfig.model_validate(
-        {
-            "bundle": shop_bundle.uri,
-            "data": str(folder / "data"),
-            "store": {"kind": "sqlite", "path": str(folder / "store.db")},
-            "port": free_port(),
-            "replicas": {"encoder": 0, "api": 2},
-            "security": {"requests_per_second": 10_000, "burst": 10_000},
-            "live": {"expiry_s": 5},
-        }
-    )
-    with connect_cluster(ray_cluster.address):
-        try:
-            deploy_service(config)
-            yield f"http://{config.host}:{config.port}"
-        finally:
-            stop_service(config)
+    limits = {"requests_per_second": 10_000, "burst": 10_000}
+    more = {"replicas": {"encoder": 0, "api": 2}, "security": limits, "live": {"expiry_s": 5}}
+    config = service_config(folder, shop_bundle.uri, **more)
+    with served(config, ray_cluster) as url:
+        yield url
 
 
 class Race:

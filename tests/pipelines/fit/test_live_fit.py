@@ -19,7 +19,7 @@ from vrec.config.serve import ServeConfig
 from vrec.core.schema import EVENTS, VIDEOS
 from vrec.retrieval.live.model import LiveRecommender
 from vrec.serving.deployments.profiles import ProfilesDeployment
-from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.deployments.ranking.deployment import RankingDeployment
 from vrec.serving.messages import CatalogEdit, RecommendQuery, RequestFilters
 from vrec.serving.streams.states import STREAMS_TABLE, StreamState, pack_state
 from vrec.synthetic.live.config import LiveSimulationConfig

@@ -20,14 +20,14 @@ from vrec.serving.catalog.live import FollowedState
 from vrec.serving.deployments import api, circuit_breaker, handles
 from vrec.serving.deployments import encoder as encoder_module
 from vrec.serving.deployments import event_sender as event_sender_module
-from vrec.serving.deployments import ranking as ranking_module
 from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.encoder import EncoderDeployment
 from vrec.serving.deployments.loaded_bundle import LoadedBundle
 from vrec.serving.deployments.local_handle import LocalRankingHandle
 from vrec.serving.deployments.profiles import ProfilesDeployment
 from vrec.serving.deployments.protocol import BackendUnavailable
-from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.deployments.ranking import deployment as ranking_module
+from vrec.serving.deployments.ranking.deployment import RankingDeployment
 from vrec.serving.deployments.service_state import ServiceReadiness
 from vrec.serving.deployments.store_owner import is_owned_by, write_owner
 from vrec.serving.experiments import ArmCounts

@@ -7,11 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.serving.direct import Direct
+from tests.serving.direct import UnrankedService
 from vrec.config.serve import ServeConfig
 from vrec.serving.creators.entries import UnknownCreator
-from vrec.serving.deployments.api import ApiDeployment
-from vrec.serving.deployments.profiles import ProfilesDeployment
 from vrec.serving.messages import RecommendQuery, RequestFilters
 from vrec.serving.rules.book import RuleChange, ShopRule
 
@@ -35,24 +33,12 @@ def config(store, tmp_path):
     return ServeConfig.model_validate(values)
 
 
-class Service:
-    """A profiles node and an HTTP node without ranking."""
+class Service(UnrankedService):
+    """Takes events by their kind and target."""
 
     def __init__(self, config):
-        self.profiles = Direct(ProfilesDeployment(config))
-        self.api = ApiDeployment(config, Direct(None), self.profiles, None)
+        super().__init__(config)
         self.sent = 0
-
-    async def start(self, bundle):
-        await self.profiles.node.reconfigure({"bundle": bundle.uri})
-        await self.api.reconfigure({"bundle": bundle.uri})
-        return self
-
-    async def stop(self):
-        self.profiles.node._task.cancel()
-        self.api._task.cancel()
-        await asyncio.gather(self.profiles.node._task, self.api._task, return_exceptions=True)
-        await asyncio.to_thread(self.profiles.node._store.close)
 
     async def send(self, kind, target, user="u", at=None, value=None):
         self.sent += 1

@@ -15,7 +15,7 @@ from vrec.core.types import ApplyResult
 from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.profiles import ProfilesDeployment
 from vrec.serving.deployments.protocol import BackendUnavailable, UnknownVideo, VideoIdTaken
-from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.deployments.ranking.deployment import RankingDeployment
 from vrec.serving.messages import RecommendQuery, RequestFilters
 
 

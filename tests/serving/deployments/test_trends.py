@@ -7,10 +7,8 @@ import pytest
 
 from tests.serving.catalog.journals import updated
 from tests.serving.deployments.test_profiles import event, event_values
-from tests.serving.direct import Direct
+from tests.serving.direct import UnrankedService
 from vrec.config.serve import ServeConfig
-from vrec.serving.deployments.api import ApiDeployment
-from vrec.serving.deployments.profiles import ProfilesDeployment
 from vrec.serving.messages import RequestFilters
 from vrec.serving.rules.book import RuleChange, ShopRule
 
@@ -21,23 +19,8 @@ def config(store, tmp_path):
     return ServeConfig.model_validate(values)
 
 
-class Service:
-    """A profiles node and an HTTP node without ranking."""
-
-    def __init__(self, config):
-        self.profiles = Direct(ProfilesDeployment(config))
-        self.api = ApiDeployment(config, Direct(None), self.profiles, None)
-
-    async def start(self, bundle):
-        await self.profiles.node.reconfigure({"bundle": bundle.uri})
-        await self.api.reconfigure({"bundle": bundle.uri})
-        return self
-
-    async def stop(self):
-        self.profiles.node._task.cancel()
-        self.api._task.cancel()
-        await asyncio.gather(self.profiles.node._task, self.api._task, return_exceptions=True)
-        await asyncio.to_thread(self.profiles.node._store.close)
+class Service(UnrankedService):
+    """Says what is listed."""
 
     async def listed(self, window="1h", k=10, **filters):
         found, complete = await self.api.trends.videos(

@@ -28,7 +28,7 @@ def test_without_personalise_answers_are_a_stranger_s_and_nothing_is_kept(
     tmp_path, shop_bundle, within, reads, monkeypatch
 ):
     if reads == "from its deployment":
-        monkeypatch.setattr("vrec.serving.deployments.ranking.is_owned_by", lambda *_: False)
+        monkeypatch.setattr("vrec.serving.deployments.ranking.deployment.is_owned_by", lambda *_: False)
 
     async def scenario(send, graph):
         async def listed():

@@ -31,7 +31,7 @@ def content(reply):
 @pytest.mark.parametrize("within", [False, True], ids=["by itself", "within HTTP"])
 def test_an_account_counts_from_the_link_to_its_end(tmp_path, linked_bundle, within, reads, monkeypatch):
     if reads == "from its deployment":
-        monkeypatch.setattr("vrec.serving.deployments.ranking.is_owned_by", lambda *_: False)
+        monkeypatch.setattr("vrec.serving.deployments.ranking.deployment.is_owned_by", lambda *_: False)
 
     async def scenario(send, graph):
         ask = {"user_id": "ann", "k": 6, "explain": True}

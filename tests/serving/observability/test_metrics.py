@@ -20,7 +20,7 @@ from tests.serving.http.client import call
 from vrec.core.errors import BundleError, StoreError
 from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.profiles import ProfilesDeployment
-from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.deployments.ranking.deployment import RankingDeployment
 from vrec.serving.observability import metrics
 from vrec.serving.observability.exposition import cluster_metrics_text, merge_expositions, scrape_nodes
 from vrec.serving.observability.requests import RequestMetricsMiddleware

@@ -43,7 +43,7 @@ from vrec.serving.deployments.protocol import (
     VideoChanged,
     VideoIdTaken,
 )
-from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.deployments.ranking.deployment import RankingDeployment
 from vrec.serving.deployments.records import RecordOperations
 from vrec.serving.deployments.replies import await_reply, readiness_error
 from vrec.serving.deployments.rules import RuleOperations

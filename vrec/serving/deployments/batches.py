@@ -16,7 +16,7 @@ from vrec.serving.batches.folder import BatchFolder, BatchState, TooManyBatches
 from vrec.serving.batches.run import BatchSpec, run_batch
 from vrec.serving.deployments.handles import ProfilesHandle
 from vrec.serving.deployments.protocol import BackendUnavailable
-from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.deployments.ranking.deployment import RankingDeployment
 from vrec.serving.deployments.replies import await_reply
 from vrec.serving.experiments import assign_arm
 from vrec.serving.messages import ReadPosition, RecommendQuery

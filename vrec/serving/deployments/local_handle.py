@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Generic, ParamSpec, TypeVar
 
-from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.deployments.ranking.deployment import RankingDeployment
 
 P = ParamSpec("P")
 T = TypeVar("T")

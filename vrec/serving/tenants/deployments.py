@@ -14,7 +14,7 @@ from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.handles import EncoderHandle, ProfilesHandle, RankingHandle
 from vrec.serving.deployments.profiles import ProfilesDeployment
 from vrec.serving.deployments.protocol import BackendUnavailable
-from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.deployments.ranking.deployment import RankingDeployment
 from vrec.serving.deployments.store_ends import SharedEnds, StoreEnds, read_ends
 from vrec.serving.deployments.stream_content import StreamContentDeployment
 from vrec.serving.http.app import TenantHttp

@@ -26,8 +26,8 @@ from vrec.serving.deployments.handles import EncoderHandle, ProfilesHandle
 from vrec.serving.deployments.live_scores import LiveScores
 from vrec.serving.deployments.loaded_bundle import LoadedBundle
 from vrec.serving.deployments.protocol import BackendUnavailable
-from vrec.serving.deployments.ranking_conversations import RankingConversations
-from vrec.serving.deployments.ranking_moments import RankingMoments
+from vrec.serving.deployments.ranking.conversations import RankingConversations
+from vrec.serving.deployments.ranking.moments import RankingMoments
 from vrec.serving.deployments.store_ends import ReadEnds
 from vrec.serving.deployments.store_owner import is_owned_by
 from vrec.serving.messages import (

@@ -4,41 +4,23 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vrec.config.serve import ServeConfig
 from vrec.profiles.profile import Profile
 from vrec.serving.conversation.messages import ConverseQuery, ConverseResult, ShopMoment
-from vrec.serving.deployments.handles import EncoderHandle
+from vrec.serving.deployments.ranking.part import RankingPart
 from vrec.serving.messages import ReadPosition
-from vrec.serving.rules.follower import RuleFollower
-from vrec.serving.streams.follower import StreamFollower
 from vrec.serving.tenants.context import current_tenant
 from vrec.serving.tenants.turns import ranking_turns
 
 if TYPE_CHECKING:
     from vrec.serving.conversation.served import ServedAssistant
-    from vrec.serving.recommend.engine import RecommendEngine
 
 logger = logging.getLogger("ray.serve")
 
 
-class RankingConversations:
+class RankingConversations(RankingPart):
     """Part of `RankingDeployment` that understands messages and searches."""
 
-    _config: ServeConfig
-    _encoder: EncoderHandle | None
-    _rules: RuleFollower
-    _streams: StreamFollower
     _assistant: "ServedAssistant | None" = None
-
-    @property
-    def _engine(self) -> "RecommendEngine":
-        raise NotImplementedError
-
-    async def _reach(self, position: ReadPosition | None) -> None:
-        raise NotImplementedError
-
-    def _missing(self) -> list[str]:
-        raise NotImplementedError
 
     async def _profile(self, user_id: str) -> Profile | None:
         raise NotImplementedError

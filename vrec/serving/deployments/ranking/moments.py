@@ -3,42 +3,21 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vrec.config.serve import ServeConfig
 from vrec.core.types import Vectors
 from vrec.profiles.profile import Profile
-from vrec.serving.deployments.handles import EncoderHandle
 from vrec.serving.deployments.protocol import UnknownVideo
+from vrec.serving.deployments.ranking.part import RankingPart
 from vrec.serving.messages import ReadPosition, RecommendQuery
 from vrec.serving.moments.messages import MomentQuery, MomentResult, MomentsMissing
 from vrec.serving.moments.search import MomentSearch
-from vrec.serving.rules.follower import RuleFollower
-from vrec.serving.streams.follower import StreamFollower
-
-if TYPE_CHECKING:
-    from vrec.serving.recommend.engine import RecommendEngine
 
 logger = logging.getLogger("ray.serve")
 
 
-class RankingMoments:
+class RankingMoments(RankingPart):
     """Part of `RankingDeployment` that finds moments."""
-
-    _config: ServeConfig
-    _encoder: EncoderHandle | None
-    _rules: RuleFollower
-    _streams: StreamFollower
-
-    @property
-    def _engine(self) -> "RecommendEngine":
-        raise NotImplementedError
-
-    async def _reach(self, position: ReadPosition | None) -> None:
-        raise NotImplementedError
-
-    def _missing(self) -> list[str]:
-        raise NotImplementedError
 
     async def find_moments(self, query: MomentQuery, after: ReadPosition | None = None) -> MomentResult:
         """Return moments, with all catalog edits up to a position.

@@ -1,0 +1,1 @@
+"""Ranking deployment: recommendations, searches, moments and conversations over one bundle."""
