@@ -28,6 +28,19 @@ def federate(
         str | None,
         typer.Option(help="The catalog (VIDEOS) that all clients share, for recommenders; a path or a URI."),
     ] = None,
+    consent: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Answers of a client's shoppers (CONSENTS): NAME=PATH, or PATH for all clients. Each leaves "
+            "out events of those without `train`."
+        ),
+    ] = None,
+    links: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Accounts of a client's shoppers in other domains (LINKS): NAME=PATH, or PATH for all."
+        ),
+    ] = None,
     epsilon: Annotated[
         str | None,
         typer.Option(
@@ -43,12 +56,22 @@ def federate(
     mapping = parse_column_map(layout.mapped)
     check_paths(videos=videos, start=start)
     from vrec.pipelines.federated.run import federate as fit
-    from vrec.pipelines.federated.run import named_clients
+    from vrec.pipelines.federated.tables import named_clients
     from vrec.pipelines.inputs import InputPaths
 
     inputs = InputPaths("", layout.dataset, mapping, videos)
     clients = named_clients(client)
-    done = fit(clients, inputs, out, settings, model=model, start=start, address=run.address)
+    done = fit(
+        clients,
+        inputs,
+        out,
+        settings,
+        model=model,
+        start=start,
+        consent=consent or (),
+        links=links or (),
+        address=run.address,
+    )
     run.show(done, _print_federated)
     return EXIT_OK
 

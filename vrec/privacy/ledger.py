@@ -130,14 +130,13 @@ class PrivacyLedger:
             PrivacyError: The budget does not allow it, or the ledger is damaged, or has another δ or budget.
             OutputError: The ledger cannot be written.
         """
-        try:
-            with self._locked():
-                return self._charge(model, costs, data, delta, budget)
-        except OSError as error:
-            raise OutputError(
-                f"{self.path}: cannot write the ledger: {os_error_reason(error)}",
-                fix="give privacy.ledger a path in a folder that can be written",
-            ) from error
+        with self._writing(), self._locked():
+            return self._charge(model, costs, data, delta, budget)
+
+    def check(self, costs: Sequence[MechanismCost], *, delta: float, budget: float | None = None) -> None:
+        """Check that `charge` would add a fit now; nothing is spent. Arguments and errors are those of it."""
+        with self._writing(), self._locked():
+            self._allowed(costs, delta, budget)
 
     def _charge(
         self,
@@ -147,18 +146,7 @@ class PrivacyLedger:
         delta: float,
         budget: float | None,
     ) -> LedgerReceipt:
-        is_new = not self.path.exists()
-        text = _header(budget or DEFAULT_BUDGET, delta) if is_new else self.path.read_bytes()
-        state = _parse(text, self.path)
-        self._check_terms(state, delta, budget)
-        spent = state.spent(costs)
-        if spent > state.budget:
-            before = state.spent()
-            raise PrivacyError(
-                f"{self.path}: with this fit ε would be {spent:.3g}, and the budget is {state.budget:g}; "
-                f"{len(state.entries)} earlier fits have spent {before:.3g}",
-                fix="fit with a larger noise, that is a lower privacy.epsilon, or use an earlier model",
-            )
+        text, state, spent = self._allowed(costs, delta, budget)
         number = len(state.entries) + 1
         values = {
             "entry": number,
@@ -173,6 +161,28 @@ class PrivacyLedger:
         self._replace(text + line)
         return LedgerReceipt(state.ledger, number, digest, spent, state.budget, state.delta)
 
+    def _allowed(
+        self, costs: Sequence[MechanismCost], delta: float, budget: float | None
+    ) -> tuple[bytes, LedgerState, float]:
+        """Return the ledger's text and contents, and the ε that is spent with another fit.
+
+        Raises:
+            PrivacyError: The budget does not allow the fit.
+        """
+        is_new = not self.path.exists()
+        text = _header(budget or DEFAULT_BUDGET, delta) if is_new else self.path.read_bytes()
+        state = _parse(text, self.path)
+        self._check_terms(state, delta, budget)
+        spent = state.spent(costs)
+        if spent > state.budget:
+            before = state.spent()
+            raise PrivacyError(
+                f"{self.path}: with this fit ε would be {spent:.3g}, and the budget is {state.budget:g}; "
+                f"{len(state.entries)} earlier fits have spent {before:.3g}",
+                fix="fit with a larger noise, that is a lower privacy.epsilon, or use an earlier model",
+            )
+        return text, state, spent
+
     def _check_terms(self, state: LedgerState, delta: float, budget: float | None) -> None:
         if state.delta != delta:
             raise PrivacyError(
@@ -185,6 +195,16 @@ class PrivacyLedger:
                 "budget is fixed when its ledger is made",
                 fix="leave privacy.budget out",
             )
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"{self.path}: cannot write the ledger: {os_error_reason(error)}",
+                fix="give privacy.ledger a path in a folder that can be written",
+            ) from error
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -1,19 +1,22 @@
 """Rounds of federated fits with clients in this process: who is in a sum, and what the coordinator sees."""
 
 import logging
+import os
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.federated.logs import IDS, settings, sources, task, write_logs
-from vrec.core.errors import ConfigError, FederatedError
+from tests.pipelines.federated.logs import IDS, VIDEOS, settings, sources, task, write_logs
+from vrec.core.errors import ConfigError, FederatedError, SourceError
 from vrec.core.tables import StorageFolder
 from vrec.pipelines.federated.client import FederatedClient, SumTerms
 from vrec.pipelines.federated.pool import LocalPool
 from vrec.pipelines.federated.rounds import FederatedRun
-from vrec.pipelines.federated.run import describe_rounds, federate, named_clients
+from vrec.pipelines.federated.run import describe_rounds, federate
 from vrec.pipelines.federated.sources import PrivateSource
+from vrec.pipelines.federated.tables import client_tables, named_clients
 from vrec.pipelines.inputs import InputPaths
 from vrec.privacy.ledger import PrivacyLedger
 from vrec.privacy.secure_sum.fixed_point import FixedPoint
@@ -61,7 +64,7 @@ def test_a_client_may_leave_at_any_step(paths, step):
     assert all((one.left_out == {}) == inside for one in done.rounds)
 
 
-def test_too_few_clients_end_the_fit_after_its_retries_and_it_continues_later(paths, tmp_path):
+def test_too_few_clients_end_the_fit_after_its_retries_and_it_continues_later(paths, tmp_path, caplog):
     folder, calls = StorageFolder(str(tmp_path)), []
 
     def lost(name, step):
@@ -77,6 +80,7 @@ def test_too_few_clients_end_the_fit_after_its_retries_and_it_continues_later(pa
     whole = run(paths)
     assert (resumed.state["factors"] == whole.state["factors"]).all(), "to the bit"
     assert run(paths, folder=folder, key="other").resumed_from == 0, "a checkpoint of other settings is none"
+    assert "had other clients or settings" in caplog.text
 
 
 class RecordedTask:
@@ -171,6 +175,7 @@ def test_reasons_have_no_rows_of_a_client(paths, tmp_path):
     bad.write_text("user_id,video_id,at\nalice@example.com,v01,someday\n")
     absent = tmp_path / "absent.csv"
     done = run(paths | {"shop0": str(bad), "shop1": str(absent)}, kind="ease")
+    assert set(done.rounds[0].left_out) == {"shop0", "shop1"}
     shown = str(describe_rounds(done, SETTINGS)) + str(done)
     assert "alice" not in shown
     assert "someday" not in shown
@@ -178,7 +183,7 @@ def test_reasons_have_no_rows_of_a_client(paths, tmp_path):
 
 def test_refusals_are_named_in_the_error_and_the_log(paths, tmp_path, caplog):
     few = dict(list(paths.items())[:3]) | {"shop2": str(tmp_path / "absent.csv")}
-    with pytest.raises(FederatedError, match=r"2 clients are too few.*shop2: .*absent"):
+    with pytest.raises(FederatedError, match=r"2 of 3 clients can be used.*shop2: .*absent"):
         run(few, kind="ease")
     assert "shop2 is left out" in caplog.text
 
@@ -189,6 +194,42 @@ def test_clients_are_named_by_the_option_or_their_files():
         named_clients(["b=1.csv", "logs/b.csv"])
     with pytest.raises(ConfigError, match="want NAME=PATH"):
         named_clients(["=1.csv"])
+
+
+def test_tables_of_clients_are_named_or_for_all_and_none_lacks_consents():
+    clients, shared = {"a": "a.csv", "b": "s3://b/e.csv?x=1"}, InputPaths("", videos="V")
+    tables = client_tables(clients, shared, consent=["a=c.csv", "all.csv"], links=["b=l.csv"])
+    at = os.getcwd()
+    assert tables == {
+        "a": InputPaths(f"{at}/a.csv", videos=f"{at}/V", consent=f"{at}/c.csv"),
+        "b": InputPaths(clients["b"], videos=f"{at}/V", consent=f"{at}/all.csv", links=f"{at}/l.csv"),
+    }
+    for given, said in (
+        ("a=c.csv", "the client b has none"),
+        ("c=c.csv", "there is no client c"),
+        ("a=", "no path"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            client_tables(clients, shared, consent=[given])
+    with pytest.raises(ConfigError, match="two tables of a"):
+        client_tables(clients, shared, links=["a=1.csv", "a=2.csv"])
+
+
+def test_a_fit_that_cannot_begin_is_refused_before_it_does(paths, tmp_path):
+    inputs = InputPaths("", videos=str(tmp_path / "V.parquet"))
+    pq.write_table(pa.table({"video_id": VIDEOS}), inputs.videos)
+
+    def refused(said, clients=paths, *, error=ConfigError, config=SETTINGS, **more):
+        with pytest.raises(error, match=said):
+            federate(clients, inputs, str(tmp_path / "m"), config, **{"model": "als"} | more)
+
+    refused("1 client is too few", clients={"shop0": paths["shop0"]}, error=FederatedError)
+    refused("only with differential privacy", model="item_knn")
+    refused("--start is for the model ranker", start="x")
+    refused("events.of creator has no federated form", config=settings("events.of=creator"))
+    pq.write_table(pa.table({"video_id": pa.array([], pa.string())}), inputs.videos)
+    refused("the catalog has no videos", error=SourceError)
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_fit_without_a_shared_catalog_or_with_a_decay_is_refused(paths, tmp_path):
@@ -218,6 +259,16 @@ def test_a_private_fit_is_charged_to_each_client_and_released_once(tmp_path):
     # A second run would spend more than the budget.
     with pytest.raises(FederatedError, match=r"shop0: .*with this fit ε would be 2\.\d+"):
         FederatedRun(task, LocalPool(private_sources(paths, config)), config.federated).run()
+
+
+def test_a_private_fit_that_cannot_begin_is_charged_to_nobody(tmp_path):
+    paths = write_logs(tmp_path, clients=3)
+    config = settings("privacy.epsilon=2")
+    task = PrivateSums("ease", config.retrieval, config.privacy, IDS)
+    some = private_sources(paths | {"shop2": str(tmp_path / "absent.csv")}, config)
+    with pytest.raises(FederatedError, match="2 of 3 clients can be used"):
+        FederatedRun(task, LocalPool(some), config.federated).run()
+    assert not list(tmp_path.glob("*.privacy.jsonl"))
 
 
 def test_a_sum_that_may_be_known_is_not_released_again_with_other_noise(tmp_path):

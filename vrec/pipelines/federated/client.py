@@ -6,14 +6,22 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vrec.core.artifact import Arrays
-from vrec.core.errors import ConfigError, FederatedError, ModelError, PrivacyError, SourceError, VrecError
+from vrec.core.errors import (
+    ConfigError,
+    FederatedError,
+    ModelError,
+    OutputError,
+    PrivacyError,
+    SourceError,
+    VrecError,
+)
 from vrec.privacy.secure_sum.client import SumClient
 from vrec.privacy.secure_sum.fixed_point import FixedPoint
 from vrec.training.federated.layout import ArrayLayout
 from vrec.training.federated.task import FederatedShard, NoisedShard
 
 _log = logging.getLogger(__name__)
-_TELLABLE = (FederatedError, SourceError, ConfigError, ModelError, PrivacyError)
+_TELLABLE = (FederatedError, SourceError, ConfigError, ModelError, OutputError, PrivacyError)
 """Errors whose messages have nothing of a client's rows in them."""
 
 

@@ -47,7 +47,7 @@ class FederatedRound:
     clients: tuple[str, ...]
     """Clients in the sum."""
     left_out: Mapping[str, str] = field(default_factory=dict)
-    """Reasons of the clients that were drawn and are not in the sum, by client."""
+    """Reasons of the clients that are not in the sum and were drawn or cannot be used, by client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,16 @@ class FederatedRun:
         self._refused = {name: one.reason for name, one in refusals.items() if not one.is_lost}
         for name, reason in self._refused.items():
             _log.warning("%s is left out: %s", name, reason)
+        if (usable := len(self.pool.names) - len(self._refused)) < (least := self._least_clients()):
+            # Another attempt would find the same clients.
+            raise FederatedError(
+                f"{usable} of {len(self.pool.names)} clients can be used, want {least} or more"
+                f"{_shown(self._refused)}",
+                fix="correct the data of the clients that are named, or add clients",
+            )
+
+    def _least_clients(self) -> int:
+        return LEAST_CLIENTS if self.config.secure else 1
 
     def _round_with_retries(self, state: Arrays, number: int) -> tuple[Arrays, FederatedRound]:
         attempt = 0
@@ -118,14 +128,12 @@ class FederatedRun:
             left_out: dict[str, str] = {}
             try:
                 sums, names = self._sum(state, number, attempt, left_out)
-                return self.task.step(state, sums, number), FederatedRound(number, tuple(names), left_out)
+                state = self.task.step(state, sums, number)
+                return state, FederatedRound(number, tuple(names), {**self._refused, **left_out})
             except FederatedError as error:
                 if attempt == self.config.retries:
-                    reasons = {**self._refused, **left_out}
-                    shown = "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items())[:5])
-                    raise FederatedError(
-                        f"round {number}: {error}{f' ({shown})' if shown else ''}", fix=error.fix
-                    ) from None
+                    reasons = _shown({**self._refused, **left_out})
+                    raise FederatedError(f"round {number}: {error}{reasons}", fix=error.fix) from None
                 _log.warning("round %d is repeated: %s", number, error)
                 attempt += 1
 
@@ -201,6 +209,9 @@ class FederatedRun:
             state = {name: arrays[name] for name in arrays.files}
         meta = json.loads(state.pop(_META).tobytes())
         if meta["key"] != self._key:
+            _log.warning(
+                "%s: its unfinished fit had other clients or settings, so this one begins", folder.uri
+            )
             return self.task.start(), []
         rounds = [
             FederatedRound(one["number"], tuple(one["clients"]), one["left_out"]) for one in meta["rounds"]
@@ -215,6 +226,12 @@ class FederatedRun:
         sink = io.BytesIO()
         np.savez(sink, **arrays, **{_META: np.frombuffer(meta, np.uint8)})  # type: ignore[arg-type]
         self._folder.write(_CHECKPOINT, sink.getvalue())
+
+
+def _shown(reasons: Mapping[str, str]) -> str:
+    """Return the reasons of a few clients, in brackets; nothing for none."""
+    shown = "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items())[:5])
+    return f" ({shown})" if shown else ""
 
 
 def _log_round(done: FederatedRound, rounds: int) -> None:

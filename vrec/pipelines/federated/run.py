@@ -3,25 +3,27 @@
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from vrec.config.settings import Settings
 from vrec.core.digest import digest
-from vrec.core.errors import ConfigError
+from vrec.core.errors import ConfigError, SourceError
 from vrec.core.tables import StorageFolder, tables_digest
-from vrec.core.uris import absolute_uri, uri_name
+from vrec.core.uris import absolute_uri
 from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
 from vrec.pipelines.federated.actors import ActorPool
 from vrec.pipelines.federated.client import ShardSource
 from vrec.pipelines.federated.rounds import CHECKPOINT_FOLDER, FederatedResult, FederatedRun
 from vrec.pipelines.federated.sources import PrivateSource, RankerSource, RecommenderSource
+from vrec.pipelines.federated.tables import client_tables
 from vrec.pipelines.fit.private import UNIT
 from vrec.pipelines.inputs import InputPaths, read_videos
 from vrec.pipelines.output import lock_folder
 from vrec.privacy.config import require_no_epsilon
+from vrec.privacy.secure_sum.client import check_threshold
 from vrec.retrieval.federated.build import recommender_task
 from vrec.retrieval.federated.private import LEAST_BITS, PrivateSums
 from vrec.retrieval.federated.sums import RecommenderTask
@@ -34,29 +36,10 @@ REPORT = "federated.json"
 """File in a federated ranker's folder that says who took part."""
 CLIENT_LEDGERS = "one per client, beside its events"
 """Ledger of a private federated fit in its manifest."""
+CLIENT_CONSENT = "each client leaves out its shoppers without consent to fits"
+"""Entry `consent` of a federated fit in its manifest, where clients have CONSENTS."""
 _SETTINGS = ("events", "retrieval", "privacy", "federated", "fit", "train")
 """Settings in which runs that share checkpoints do not differ."""
-
-
-def named_clients(given: Sequence[str]) -> dict[str, str]:
-    """Return the clients' paths of events by name, from NAME=PATH, or from PATH, whose name is the file's.
-
-    Raises:
-        ConfigError: A name is empty or occurs twice.
-    """
-    clients: dict[str, str] = {}
-    for text in given:
-        name, equals, path = text.partition("=")
-        if not equals or "/" in name:
-            name, path = uri_name(text).partition(".")[0], text
-        if not name or not path:
-            raise ConfigError(f"--client {text}: want NAME=PATH", fix="give a name and a path of events")
-        if name in clients:
-            raise ConfigError(
-                f"--client: two clients have the name {name}", fix="give each a name of its own: NAME=PATH"
-            )
-        clients[name] = path
-    return clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +61,8 @@ def federate(
     *,
     model: str,
     start: str | None = None,
+    consent: Sequence[str] = (),
+    links: Sequence[str] = (),
     address: str | None = None,
 ) -> dict[str, Any]:
     """Fit a model on the events of all clients, write it to the folder `out` and return a summary.
@@ -92,26 +77,33 @@ def federate(
         settings: `federated` are those of the rounds.
         model: A recommender, or `ranker`.
         start: Folder of the ranker to start from, for `ranker`.
+        consent: CONSENTS of the clients, as NAME=PATH, or as PATH for all without one of their own.
+        links: LINKS of the clients, likewise.
         address: A Ray cluster; None starts one here.
 
     Raises:
-        ConfigError: The model has no federated form, or not with these settings.
-        FederatedError: A round had too few clients.
+        ConfigError: The model has no federated form, or not with these settings, or a table is of no client.
+        FederatedError: There are too few clients, or a round had.
         SourceError, SchemaError, ModelError: The catalog, or the first ranker, cannot be read.
         OutputError: The folder cannot be written.
         ClusterError: Ray cannot be reached.
     """
     out, begun = absolute_uri(out), time.perf_counter()
     folder = StorageFolder(out)
+    tables = client_tables(clients, inputs, consent=consent, links=links)
+    if settings.federated.secure:
+        check_threshold(len(tables), len(tables))
     if model == RANKER:
-        fit = _ranker_fit(clients, inputs, out, settings, start)
+        fit = _ranker_fit(tables, out, settings, start)
     else:
-        fit = _recommender_fit(clients, inputs, out, settings, model)
+        if start is not None:
+            raise ConfigError(f"--start is for the model {RANKER}, not {model}", fix="leave --start out")
+        fit = _recommender_fit(tables, inputs.videos, out, settings, model)
     folder.check_writable()
     key = digest(
         {
             "model": model,
-            "clients": sorted(clients.items()),
+            "clients": sorted((name, one.events, one.consent, one.links) for name, one in tables.items()),
             "data": fit.data,
             "settings": settings.model_dump_json(include=set(_SETTINGS)),
         }
@@ -125,15 +117,16 @@ def federate(
         "out": out,
         "clients": len(clients),
         **describe_rounds(result, settings),
+        **_consent_report(tables),
         "resumed_from": result.resumed_from,
         "fit_s": round(time.perf_counter() - begun, 3),
     }
 
 
 def _recommender_fit(
-    clients: Mapping[str, str], inputs: InputPaths, out: str, settings: Settings, model: str
+    tables: Mapping[str, InputPaths], videos: str | None, out: str, settings: Settings, model: str
 ) -> _FederatedFit:
-    if inputs.videos is None:
+    if videos is None:
         raise ConfigError(
             "a federated recommender needs the catalog, which clients and coordinator share",
             fix="give --videos a VIDEOS table",
@@ -143,16 +136,20 @@ def _recommender_fit(
             "events.interest.half_life_days counts from a client's last event, which others do not know",
             fix="leave it out",
         )
-    ids = IdVocabulary.from_columns(read_videos(inputs.videos).column("video_id"))
+    if settings.events.of != "video":
+        raise ConfigError(
+            f"events.of {settings.events.of} has no federated form", fix="leave it out, or fit in one place"
+        )
+    ids = IdVocabulary.from_columns(read_videos(videos).column("video_id"))
+    if not len(ids):
+        raise SourceError(f"{videos}: the catalog has no videos")
     privacy, task = settings.privacy, _recommender_task(model, settings, ids)
     source = RecommenderSource if privacy.epsilon is None else PrivateSource
-    sources = {
-        name: source(replace(inputs, events=path), settings, model, ids.ids) for name, path in clients.items()
-    }
+    sources = {name: source(one, settings, model, ids.ids) for name, one in tables.items()}
 
     def save(result: FederatedResult) -> None:
         fitted = task.model(result.state)
-        fitted.report["federated"] = describe_rounds(result, settings)
+        fitted.report["federated"] = describe_rounds(result, settings) | _consent_report(tables)
         if isinstance(task, PrivateSums):
             mechanisms = [cost.as_json() for cost in task.costs]
             promise = {"epsilon": privacy.epsilon, "delta": privacy.delta, "unit": UNIT}
@@ -176,7 +173,7 @@ def _recommender_task(model: str, settings: Settings, ids: IdVocabulary) -> Reco
 
 
 def _ranker_fit(
-    clients: Mapping[str, str], inputs: InputPaths, out: str, settings: Settings, start: str | None
+    tables: Mapping[str, InputPaths], out: str, settings: Settings, start: str | None
 ) -> _FederatedFit:
     require_no_epsilon(settings.privacy, "a federated ranker")
     if start is None:
@@ -189,18 +186,17 @@ def _ranker_fit(
     from vrec.ranking.federated.training import BEST_LOSS, RankerSums
     from vrec.ranking.federated.weights import flatten_weights
 
+    start = absolute_uri(start)
     first = load_start(start, settings)
     task = RankerSums(first, settings.federated)
-    sources = {
-        name: RankerSource(replace(inputs, events=path), settings, start) for name, path in clients.items()
-    }
+    sources = {name: RankerSource(one, settings, start) for name, one in tables.items()}
 
     def save(result: FederatedResult) -> None:
         ranker = task.model(result.state)
         # Test metrics of the first ranker are not those of this one.
         ranker.metrics = {"validation_loss": float(result.state[BEST_LOSS][0])}
         ranker.save(out)
-        StorageFolder(out).write_json(REPORT, describe_rounds(result, settings))
+        StorageFolder(out).write_json(REPORT, describe_rounds(result, settings) | _consent_report(tables))
 
     weights = hashlib.sha256(flatten_weights(first.network).tobytes()).hexdigest()
     return _FederatedFit(task, sources, save, weights)
@@ -225,8 +221,13 @@ def run_on_cluster(
             pool.close()
 
 
+def _consent_report(tables: Mapping[str, InputPaths]) -> dict[str, str]:
+    # No numbers: that of one client would be known.
+    return {"consent": CLIENT_CONSENT} if any(one.consent for one in tables.values()) else {}
+
+
 def describe_rounds(result: FederatedResult, settings: Settings) -> dict[str, Any]:
-    """Return what a manifest says of a federated fit: who took part, who did not and why, and the terms."""
+    """Return the entry of a manifest: who took part, who did not and why, and the terms."""
     out: dict[str, dict[str, Any]] = {}
     for one in result.rounds:
         for name, reason in one.left_out.items():

@@ -1,11 +1,13 @@
 """Places of clients' data: what a client reads, on its own machine, to take part."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from vrec.config.settings import Settings
+from vrec.core.artifact import Arrays
 from vrec.core.errors import SourceError
 from vrec.core.uris import local_path
 from vrec.events.interactions import aggregate_interactions
@@ -48,17 +50,34 @@ class PrivateSource:
     """Sorted ids of the catalog that all clients share."""
 
     def load(self) -> NoisedShard:
-        """Read the events, charge the fit to their ledger and return the shard; see `ShardSource`.
+        """Read the events and return the shard, which charges the fit to their ledger; see `ShardSource`.
 
         Raises:
             PrivacyError: The budget of the ledger is spent, or it is damaged.
+            OutputError: The ledger cannot be written.
         """
         data, privacy = _read(self.inputs, self.settings), self.settings.privacy
         shard = PrivateShard(self.kind, privacy, data.interactions, IdVocabulary(self.videos))
         ledger = PrivacyLedger(ledger_path(self.inputs.events, self.settings))
-        costs = private_costs(self.kind, privacy, public_catalog=True)
-        ledger.charge(self.kind, costs, input_fingerprint(data), delta=privacy.delta, budget=privacy.budget)
-        return shard
+        costs, fingerprint = private_costs(self.kind, privacy, public_catalog=True), input_fingerprint(data)
+        terms = {"delta": privacy.delta, "budget": privacy.budget}
+        ledger.check(costs, **terms)
+        return _ChargedShard(shard, lambda: ledger.charge(self.kind, costs, fingerprint, **terms))
+
+
+class _ChargedShard:
+    """Shard that charges its fit before the first noise is drawn, so that a fit that never begins is free."""
+
+    def __init__(self, shard: PrivateShard, charge: Callable[[], object]) -> None:
+        self._shard, self._charge = shard, charge
+        self._is_charged = False
+
+    def contribute_noised(self, state: Arrays, number: int, stay: int) -> Arrays:
+        """See `NoisedShard`."""
+        if not self._is_charged:
+            self._charge()
+            self._is_charged = True
+        return self._shard.contribute_noised(state, number, stay)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +104,8 @@ class RankerSource:
 
 
 def _read(inputs: InputPaths, settings: Settings) -> InputData:
-    local = local_path(inputs.events)
-    if local is not None and not os.path.exists(local):
-        raise SourceError(f"{inputs.events}: no such file or folder on the client's machine")
+    for uri in filter(None, (inputs.events, inputs.consent, inputs.links)):
+        local = local_path(uri)
+        if local is not None and not os.path.exists(local):
+            raise SourceError(f"{uri}: no such file or folder on the client's machine")
     return read_inputs(inputs, settings.events, settings.fit.modality)

@@ -49,7 +49,8 @@ def check_threshold(threshold: int, clients: int) -> None:
     """
     if clients < LEAST_CLIENTS:
         raise FederatedError(
-            f"{clients} clients are too few for a masked sum, want {LEAST_CLIENTS} or more",
+            f"{clients} client{'s are' if clients != 1 else ' is'} too few for a masked sum, want "
+            f"{LEAST_CLIENTS} or more",
             fix="add clients, or set federated.secure=false and trust the coordinator with each update",
         )
     if not clients // 2 < threshold <= clients:

@@ -7,6 +7,7 @@ from vrec.retrieval.config import RetrievalConfig
 from vrec.retrieval.federated.als import AlsShard, AlsSums
 from vrec.retrieval.federated.sums import EaseSums, PopularSums, RecommenderTask, SumsShard
 from vrec.retrieval.interaction_matrix import IdVocabulary, build_interaction_matrix, check_interactions
+from vrec.retrieval.private_fit import PRIVATE_KINDS
 from vrec.training.federated.task import FederatedShard
 
 FEDERATED_KINDS = ("als", "ease", "popular")
@@ -26,6 +27,11 @@ def recommender_task(kind: str, config: RetrievalConfig, videos: IdVocabulary) -
             fix="leave retrieval.popular.half_life_days out",
         )
     tasks = {"als": AlsSums, "ease": EaseSums, "popular": PopularSums}
+    if kind in PRIVATE_KINDS and kind not in tasks:
+        raise ConfigError(
+            f"{kind} has a federated form only with differential privacy",
+            fix=f"give --privacy.epsilon, or --model one of ranker, {', '.join(FEDERATED_KINDS)}",
+        )
     if kind not in tasks:
         raise ConfigError(
             f"{kind} has no federated form", fix=f"give --model one of ranker, {', '.join(FEDERATED_KINDS)}"
