@@ -1,15 +1,22 @@
 """Pseudonyms of whole tables: joins that stay, joins that end, and a change of keys."""
 
+import warnings
+
+import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vrec.core.errors import PrivacyError
+from vrec.core.errors import DataWarning, PrivacyError
 from vrec.core.table_batches import open_table
+from vrec.events.columns import as_text
+from vrec.privacy.door.ids import DoorIds
 from vrec.privacy.id_columns import TablePseudonyms
 from vrec.privacy.pseudonyms import Pseudonymizer
+from vrec.serving.door.job import raw_ids
 
 KEY, NEW, LINK, OTHER = (bytes([n]) * 32 for n in (1, 2, 3, 4))
 IDS = st.sampled_from(["", "1", "2", "u3", "session:4", None])
@@ -94,7 +101,40 @@ def test_what_cannot_be_done_is_refused(folder):
         keys.apply(stored(folder, pa.table({"event_id": ["1"], "x": [1]})))
     with pytest.raises(PrivacyError, match="no column uid"):
         TablePseudonyms(KEY, columns=["uid"]).apply(stored(folder, table))
-    with pytest.raises(PrivacyError, match="double, which holds no ids"):
-        keys.apply(stored(folder, pa.table({"user_id": [1.5]})))
-    whole_numbers = whole(*keys.apply(stored(folder, pa.table({"user_id": [7]}))))
-    assert whole_numbers["user_id"][0].as_py() == Pseudonymizer(KEY, "default", "shop")("7")
+    with pytest.raises(PrivacyError, match="bool, which holds no ids"):
+        keys.apply(stored(folder, pa.table({"user_id": [True]})))
+    for number in (1.5, float("inf"), 2.0**53):
+        for read in (lambda table: whole(*keys.apply(table)), lambda table: raw_ids([table.uri])):
+            with pytest.raises(PrivacyError, match="user_id is double, with numbers that are not whole"):
+                read(stored(folder, pa.table({"user_id": [7.0, number]})))
+
+
+@settings(max_examples=25)
+@given(numbers=st.lists(st.integers(1 - 2**53, 2**53 - 1) | st.none(), min_size=1, max_size=9))
+@example(numbers=[7, None, 2000, -0])
+def test_one_number_is_one_shopper_whatever_the_type_of_its_column(folder, numbers):
+    texts = pa.array([None if one is None else str(one) for one in numbers], pa.string())
+    floats = [float("nan") if one is None else float(one) for one in numbers]
+    columns = {"user_id": floats, "nulls": pa.array(floats, from_pandas=True), "integers": numbers}
+    columns |= {"text": texts, "categories": texts.dictionary_encode()}
+    if all(one is None or abs(one) <= 2048 for one in numbers):
+        columns |= {kind: np.array(floats, kind) for kind in ("float16", "float32")}
+    table = stored(folder, pa.table(columns))
+    found = whole(*TablePseudonyms(KEY, "t", columns=tuple(columns)).apply(table))
+    asked = [None if text is None else DoorIds(KEY, "t").shopper(text) for text in texts.to_pylist()]
+    assert found.to_pydict() == dict.fromkeys(columns, asked)
+    assert raw_ids([table.uri]) == set(texts.to_pylist()) - {None}
+    for name, column in zip(columns, whole(table.schema, table).columns, strict=True):
+        as_fits, problem = as_text(pl.Series(name, column))
+        assert (as_fits.to_list(), problem) == (texts.to_pylist(), None)
+
+
+def test_texts_that_end_in_0_stay_texts_with_a_warning_unless_there_are_others(folder):
+    keys = TablePseudonyms(KEY)
+    with pytest.warns(DataWarning, match="all 2 ids in user_id are texts that end in .0") as caught:
+        found = whole(*keys.apply(stored(folder, pa.table({"user_id": ["7.0", None, "8.0"]}))))
+    assert "7" not in str(caught[0].message).replace(str(folder), "")
+    assert found["user_id"][0].as_py() == keys.pseudonym("shop", "user", "7.0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole(*keys.apply(stored(folder, pa.table({"user_id": ["7.0", "x"]}))))

@@ -11,6 +11,10 @@ PLACEHOLDERS = frozenset(
 """Texts, in lower case, that programs write where there is no value; "NA" is one in capitals only."""
 MAX_WHOLE_FLOAT = 2.0**53
 """Above it a float64 no longer holds every whole number."""
+FLOAT_ID = r"^-?\d{1,15}\.0+$"
+"""Pattern of a whole number that was written as a float, such as 7.0."""
+ID_FIX = "cast ids to text; in pandas: df['id'] = df['id'].astype('Int64').astype('string')"
+"""Cast to apply where ids cannot be read."""
 
 
 def is_placeholder(text: str) -> bool:

@@ -4,7 +4,7 @@ import warnings
 
 import polars as pl
 
-from vrec.core.casts import MAX_WHOLE_FLOAT, PLACEHOLDERS
+from vrec.core.casts import FLOAT_ID, MAX_WHOLE_FLOAT, PLACEHOLDERS
 from vrec.core.errors import DataWarning
 from vrec.events.polars_tables import describe_invalid
 
@@ -22,9 +22,6 @@ TIME_FIX = (
     "df['at'] = pandas.to_datetime(df['at'], format=…, utc=True)"
 )
 """Cast to apply where times cannot be read."""
-ID_FIX = "cast ids to text; in pandas: df['id'] = df['id'].astype('Int64').astype('string')"
-"""Cast to apply where ids cannot be read."""
-FLOAT_ID = r"^-?\d{1,15}\.0+$"
 MISSING = ("NaN", "nan", "NULL", "null", "None")
 
 _ISO_TIME = (

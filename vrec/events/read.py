@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from vrec.core.casts import ID_FIX
 from vrec.core.errors import DataWarning, EventsError, SchemaError
 from vrec.core.schema import EVENT_KINDS, EVENTS
 from vrec.events.columns import (
-    ID_FIX,
     TIME_FIX,
     as_number,
     as_text,

@@ -16,7 +16,7 @@ from vrec.privacy.anonymous.config import AnonymousConfig, TimeColumn
 from vrec.privacy.anonymous.export import anonymise_table, check_columns
 from vrec.privacy.door.config import FieldRule
 from vrec.privacy.door.fields import DoorFields
-from vrec.privacy.id_columns import MissingIds, TablePseudonyms
+from vrec.privacy.id_columns import MissingIds, TablePseudonyms, id_texts
 from vrec.privacy.pii.columns import redact_table, scan_table
 from vrec.privacy.pii.config import PiiScanConfig
 from vrec.privacy.pseudonyms import SESSION, read_key
@@ -103,7 +103,7 @@ def _raw_ids(options: PseudonymOptions) -> set[str]:
             raise PrivacyError(f"{uri}: none of the columns {', '.join(RAW_IDS)}", fix="correct --ids")
         for batch in table:
             for name in names:
-                texts = pc.utf8_trim_whitespace(pc.cast(batch.column(name), "string"))
+                texts = pc.utf8_trim_whitespace(id_texts(batch, name, uri))
                 ids = {text for text in texts.to_pylist() if text}
                 found |= ids | ({SESSION + text for text in ids} if name == "session_id" else set())
                 found |= {text.removeprefix(SESSION) for text in ids if text.startswith(SESSION)}

@@ -1,13 +1,14 @@
 """Pseudonyms in whole tables: every column of ids of EVENTS, LINKS and FOLLOWS, in batches."""
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import pyarrow as pa
 
-from vrec.core.casts import PLACEHOLDERS
+from vrec.core.casts import FLOAT_ID, ID_FIX, PLACEHOLDERS, text_column
 from vrec.core.compute import pc
 from vrec.core.errors import DataWarning, PrivacyError
 from vrec.core.schema import DOMAIN_PREFIX
@@ -94,15 +95,19 @@ class TablePseudonyms:
 
         def read() -> Iterator[pa.RecordBatch]:
             rows = kept = 0
+            floats, others = Counter[str](), Counter[str]()
             for batch in table:
                 columns, is_left = list(batch.columns), None
                 for name, kind in kinds.items():
-                    ids = _trimmed_ids(batch, name)
+                    ids = _trimmed_ids(batch, name, table.uri)
                     if kind == "user" and self.missing_ids != "keep":
                         ids = self._without_placeholders(batch, name, ids, table.uri)
                     if name == "user_id" and self.missing_ids == "drop":
                         is_left = pc.fill_null(pc.not_equal(ids, ""), fill_value=False)
                     columns[schema.get_field_index(name)] = ids
+                    count = pc.sum(pc.match_substring_regex(ids, FLOAT_ID)).as_py() or 0
+                    floats[name] += count
+                    others[name] += len(ids) - ids.null_count - count
                 plain = pa.record_batch(columns, schema=schema)
                 plain = plain if is_left is None else plain.filter(is_left)
                 rows, kept = rows + batch.num_rows, kept + plain.num_rows
@@ -110,6 +115,12 @@ class TablePseudonyms:
             if rows > kept:
                 left = f"{rows - kept:,} of {rows:,} rows without a user are left out"
                 warnings.warn(f"{table.uri}: {left}", DataWarning, stacklevel=2)
+            for name in (name for name in kinds if floats[name] and not others[name]):
+                told = (
+                    f"all {floats[name]:,} ids in {name} are texts that end in .0, and stay so, where a fit "
+                    f"of this table reads whole numbers; if the shop's ids are such, {ID_FIX}"
+                )
+                warnings.warn(f"{table.uri}: {told}", DataWarning, stacklevel=2)
 
         return TableBatches(table.uri, schema, read)
 
@@ -245,7 +256,7 @@ class TablePseudonyms:
             )
         for name in kinds:
             held = table.schema.field(name).type
-            if not (_is_text(held) or pa.types.is_integer(held) or pa.types.is_null(held)):
+            if not _holds_ids(held):
                 raise PrivacyError(
                     f"{table.uri}: {name} is {held}, which holds no ids", fix="cast ids to text first"
                 )
@@ -280,9 +291,34 @@ def _of_kind(rename: Rename, kind: IdKind) -> Callable[[str, str], str]:
     return lambda domain, text: rename(domain, kind, text)
 
 
-def _is_text(held: pa.DataType) -> bool:
+def _holds_ids(held: pa.DataType) -> bool:
     inner = held.value_type if pa.types.is_dictionary(held) else held
-    return pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner)
+    is_text = pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner)
+    return is_text or pa.types.is_integer(held) or pa.types.is_floating(held) or pa.types.is_null(held)
+
+
+def id_texts(batch: pa.RecordBatch, name: str, uri: str) -> pa.Array:
+    """Return a column of ids as text; NaN becomes null.
+
+    Whole numbers become their digits, also where they are stored as floats, as pandas does if a value is
+    missing: 7 and 7.0 are the id "7", as in fits. A text stays as it is, "7.0" too.
+
+    Args:
+        batch: Rows.
+        name: The column.
+        uri: Name of the table in the error.
+
+    Raises:
+        PrivacyError: A number is not whole, or so large that a float does not hold it exactly.
+    """
+    column = batch.column(name)
+    texts = text_column(pa.chunked_array([column]))
+    if texts is None:
+        raise PrivacyError(
+            f"{uri}: {name} is {column.type}, with numbers that are not whole or 2^53 and more",
+            fix=ID_FIX,
+        )
+    return pa.concat_arrays(texts.chunks) if texts.num_chunks else pa.array([], pa.string())
 
 
 def _texts(batch: pa.RecordBatch, name: str) -> list[str | None]:
@@ -296,8 +332,8 @@ def _is_user(batch: pa.RecordBatch, name: str) -> pa.Array:
     return pc.equal(pc.cast(batch.column(ENTITY), pa.string()), "user")
 
 
-def _trimmed_ids(batch: pa.RecordBatch, name: str) -> pa.Array:
-    texts = pc.cast(batch.column(name), pa.string())
+def _trimmed_ids(batch: pa.RecordBatch, name: str, uri: str) -> pa.Array:
+    texts = id_texts(batch, name, uri)
     return pc.if_else(_is_user(batch, name), pc.utf8_trim_whitespace(texts), texts)
 
 

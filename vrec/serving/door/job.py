@@ -17,6 +17,7 @@ from vrec.core.schema import DOMAIN_PREFIX, SESSION_PREFIX
 from vrec.core.table_batches import open_table
 from vrec.privacy.door.door import Door
 from vrec.privacy.door.key_check import KeyStates, check_store_key, end_rekeying
+from vrec.privacy.id_columns import id_texts
 from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.serving.catalog.facts import CurrentVideoFacts
@@ -120,7 +121,8 @@ def raw_ids(uris: Sequence[str]) -> set[str]:
     """Return the ids in tables: user_id, session_id, and other_user_id of an other_domain, with prefixes.
 
     Raises:
-        PrivacyError: A table has none of these columns, or other_user_id without other_domain.
+        PrivacyError: A table has none of these columns, or other_user_id without other_domain, or numbers
+            that are no ids.
         SourceError: A table cannot be read.
     """
     found: set[str] = set()
@@ -137,18 +139,21 @@ def raw_ids(uris: Sequence[str]) -> set[str]:
                 fix="add the column other_domain, the domain of each account, as in LINKS",
             )
         for batch in table:
-            found |= set(_texts(batch, "user_id"))
-            found |= {SESSION_PREFIX + one for one in _texts(batch, "session_id")}
+            users, sessions, others, domains = (
+                _texts(batch, name, uri)
+                for name in ("user_id", "session_id", "other_user_id", "other_domain")
+            )
+            found |= {*users, *(SESSION_PREFIX + one for one in sessions)}
             if "other_domain" in names:
-                pairs = zip(_texts(batch, "other_domain"), _texts(batch, "other_user_id"), strict=True)
+                pairs = zip(domains, others, strict=True)
                 found |= {f"{DOMAIN_PREFIX}{domain}:{one}" for domain, one in pairs if domain and one}
     return found - {"", SESSION_PREFIX}
 
 
-def _texts(batch: pa.RecordBatch, name: str) -> list[str]:
+def _texts(batch: pa.RecordBatch, name: str, uri: str) -> list[str]:
     if name not in batch.schema.names:
         return []
-    texts = pc.utf8_trim_whitespace(pc.cast(batch.column(name), pa.string()))
+    texts = pc.utf8_trim_whitespace(id_texts(batch, name, uri))
     return [text or "" for text in texts.to_pylist()]
 
 
