@@ -14,6 +14,7 @@ from vrec.config.streams import StreamsConfig
 from vrec.config.trends import PopularSearchesConfig, TrendingConfig
 from vrec.core.config import BaseConfig
 from vrec.core.uris import join_uri, local_path
+from vrec.evaluation.health.config import ModelHealthConfig
 from vrec.events.config import OwnKinds
 from vrec.privacy.consent.config import ConsentConfig
 from vrec.privacy.door.config import DoorConfig
@@ -284,6 +285,8 @@ class ServeConfig(BaseConfig):
     """Consents of shoppers (`PUT /v1/users/{user_id}/consent`)."""
     retention: RetentionConfig = Field(default_factory=RetentionConfig)
     """For how long events are kept, by their kind."""
+    health: ModelHealthConfig = Field(default_factory=ModelHealthConfig)
+    """Alarms for a model that gets worse."""
     own_kinds: OwnKinds = Field(default_factory=dict)
     """The shop's own kinds of events, which `POST /v1/events` accepts besides vrec's; by default those of
     `events.interest.own_kinds`. In profiles, those that the bundle has count as they did in training."""

@@ -100,8 +100,8 @@ class BetSizes:
     """Guess of a user's mean y² over the rate."""
 
 
-def log_wealth(sums: RatioSums, rates: Floats, sizes: BetSizes, *, too_high: bool) -> Floats:
-    """Return the log of the mean wealth of bets against each of (K,) rates ≥ 0.
+def bet_wealths(sums: RatioSums, rates: Floats, sizes: BetSizes, *, too_high: bool) -> Floats:
+    """Return (K, len(BETS)) log wealth of a bet of each size against each of (K,) rates ≥ 0.
 
     Args:
         sums: Sums over users.
@@ -122,11 +122,20 @@ def log_wealth(sums: RatioSums, rates: Floats, sizes: BetSizes, *, too_high: boo
     # ψ(risk) / risk², by its series where that would cancel.
     exact = (-np.log1p(-risk) - risk) / np.maximum(risk, 1e-9) ** 2
     curvature = np.where(risk < 1e-3, 0.5 + risk / 3, exact)
-    terms = bets * gain - bets**2 * curvature * square + np.log(BET_WEIGHTS)
     # A bet that one user could ruin is given up, with what it had.
-    terms = np.where(allowed, terms, -1e300)
-    top = terms.max(axis=1)
-    return top + np.log(np.exp(terms - top[:, None]).sum(axis=1))
+    return np.where(allowed, bets * gain - bets**2 * curvature * square, -1e300)
+
+
+def mixed_wealth(wealths: Floats) -> Floats:
+    """Return the log of the mean wealth over bets from (…, len(BETS)) log wealths of each."""
+    terms = wealths + np.log(BET_WEIGHTS)
+    top = terms.max(axis=-1)
+    return top + np.log(np.exp(terms - top[..., None]).sum(axis=-1))
+
+
+def log_wealth(sums: RatioSums, rates: Floats, sizes: BetSizes, *, too_high: bool) -> Floats:
+    """Return the log of the mean wealth of the bets of `bet_wealths` against each of (K,) rates ≥ 0."""
+    return mixed_wealth(bet_wealths(sums, rates, sizes, too_high=too_high))
 
 
 def lower_ends(sums: RatioSums, evidence: Floats, sizes: BetSizes) -> Floats:

@@ -1,5 +1,6 @@
 """Who gets into the console, what its forms need, and what its pages may contain."""
 
+import math
 import re
 import time
 from typing import get_args
@@ -7,10 +8,13 @@ from typing import get_args
 import pytest
 
 from tests.serving.console.conftest import Reader, text
+from vrec.evaluation.health.alarms import AlarmState
 from vrec.serving.console import sessions as module
 from vrec.serving.console.labels import LABELS
 from vrec.serving.console.pages import bundles, catalog, experiments, rules, shoppers
 from vrec.serving.console.requests import local_path_of
+from vrec.serving.deployments.protocol import BackendUnavailable
+from vrec.serving.health.hours import ModelHealth
 from vrec.serving.http.schemas.videos import NotRecommendable
 
 PAGES = ("/console", "/console/catalog", "/console/catalog/video?id=mugs%2F1", "/console/shoppers",
@@ -242,3 +246,30 @@ def test_offline_figures_are_those_of_the_manifest(reader):
 def test_the_console_is_not_in_the_api_document(keyed_console):
     app, _, _ = keyed_console
     assert "/console" not in str(app.openapi()["paths"])
+
+
+def test_health_shows_the_models_last_hour_and_its_alarms(keyed_console, reader):
+    _, shop, _ = keyed_console
+    assert "No hour has been compared" in text(reader.get("/console/health"))
+    alarms = (
+        AlarmState("order", 1.0, 490_000, 0.52, 0.58),
+        AlarmState("coverage", 0.25, None, math.nan, math.nan),
+    )
+    counts = {"impressions": 1200, "lists": 100, "shoppers": 90, "clicks": 60}
+    shop.health = ModelHealth(490_001, "shop-1", {"click_gauc": 0.5213}, counts, alarms, 168)
+    page = text(reader.get("/console/health"))
+    assert "The order of lists has lost its skill since 2025-11-24 16:00 UTC" in " ".join(page.split())
+    assert "0.5213" in page
+    assert "1,200 impressions" in page
+    assert "168 earlier hours" in page
+    assert "none yet" in page
+
+
+def test_health_is_shown_where_the_model_cannot_be_asked(keyed_console, reader, monkeypatch):
+    _, shop, _ = keyed_console
+
+    async def away():
+        raise BackendUnavailable("away")
+
+    monkeypatch.setattr(shop, "model_health", away)
+    assert "cannot be read now" in text(reader.get("/console/health"))

@@ -46,6 +46,7 @@ from vrec.serving.deployments.service_state import ServiceReadiness, ServiceStat
 from vrec.serving.deployments.stored_shoppers import StoredShoppers
 from vrec.serving.deployments.streams import StreamOperations
 from vrec.serving.experiments import ArmCounts
+from vrec.serving.health.hours import ModelHealth
 from vrec.serving.messages import (
     CatalogEntry,
     CatalogPage,
@@ -125,6 +126,7 @@ class Shop:
         self.bundles = BundleOperations(config, "")
         self.experiment = ExperimentOperations(Direct(self), config.arms, config.apply_timeout_s)
         self.state = ServiceState("/srv/shop", "shop-1", 1, 2, 0, None, {"ranker": {"auc": 0.7}})
+        self.health = ModelHealth()
         self.asks = []
 
     def close(self):
@@ -361,6 +363,9 @@ class Shop:
     async def arm_days(self, days):
         found = self.arm_counts.days
         return [one for day in found.days(days) for one in found.figures(day)]
+
+    async def model_health(self):
+        return self.health
 
     async def service_state(self):
         return replace(self.state, videos=len(self.cards_now))

@@ -81,6 +81,12 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "ranker": mark("Ranker"),
         "recommender": mark("Recommender"),
     },
+    "alarm": {
+        "order": mark("The order of lists has lost its skill"),
+        "clicks_below": mark("Fewer clicks than the model predicts"),
+        "clicks_above": mark("More clicks than the model predicts"),
+        "coverage": mark("Lists show few different videos"),
+    },
     "order": {"ranked": mark("by the ranker"), "popular": mark("by popularity")},
     "problem": {
         "string_too_long": mark("The text is too long."),

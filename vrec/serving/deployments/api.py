@@ -34,6 +34,7 @@ from vrec.serving.deployments.handles import DeploymentHandle, EncoderHandle, Pr
 from vrec.serving.deployments.learned_searches import LearnedSearches
 from vrec.serving.deployments.links import LinkOperations
 from vrec.serving.deployments.local_handle import LocalRankingHandle
+from vrec.serving.deployments.model_health import ServedLists
 from vrec.serving.deployments.moments import MomentOperations
 from vrec.serving.deployments.old_streams import StreamCleaner
 from vrec.serving.deployments.protocol import (
@@ -55,6 +56,7 @@ from vrec.serving.deployments.stream_catalog import ServedStreamCatalog
 from vrec.serving.deployments.streams import StreamOperations
 from vrec.serving.deployments.trends import TrendOperations
 from vrec.serving.experiments import ArmStatistics
+from vrec.serving.health.hours import ModelHealth
 from vrec.serving.http.app import TenantHttp, create_app
 from vrec.serving.http.draining import DrainMiddleware, RequestGate
 from vrec.serving.messages import (
@@ -81,7 +83,6 @@ from vrec.serving.tenants.encoders import check_has_encoder
 
 logger = logging.getLogger("ray.serve")
 
-"""Seconds that an erasure or an export may take."""
 EMBED_TIMEOUT_S = 600.0
 """Seconds that embedding an upload may take; decoding has a shorter limit of its own."""
 DRAIN_TIMEOUT_S = 4.0
@@ -164,7 +165,7 @@ class ApiDeployment(ShopperCalls):
         self.bundles = BundleOperations(config, tenant)
         self.experiment = ExperimentOperations(profiles, config.arms, config.apply_timeout_s)
         self._events = EventSender(profiles, self._recorder, config.apply_timeout_s)
-        self._breaker = CircuitBreaker("ranking")
+        self._breaker, self._lists = CircuitBreaker("ranking"), ServedLists(profiles, config)
         self._task: asyncio.Task[None] | None = None
         self.gate = RequestGate()
         """Gate that is closed while the service stops."""
@@ -191,6 +192,7 @@ class ApiDeployment(ShopperCalls):
         await self.searches.close()
         await self.learned_searches.close()
         self._events.close()
+        self._lists.close()
         await self.conversations.close()
         if self._task is not None:
             self._task.cancel()
@@ -223,6 +225,7 @@ class ApiDeployment(ShopperCalls):
         answer = await self._breaker.call(
             lambda: await_reply(self._ranking.recommend.remote(query, self._position), timeout_s)
         )
+        self._lists.note(query.request_id, query.at, answer)
         return self._record(query, answer, time.perf_counter() - begun)
 
     def fallback(self, query: RecommendQuery) -> ListResult:
@@ -316,6 +319,10 @@ class ApiDeployment(ShopperCalls):
     async def arm_days(self, days: int) -> Sequence[ArmDay]:
         """See ServingBackend."""
         return await await_reply(self._profiles.arm_days.remote(days), self._config.apply_timeout_s)
+
+    async def model_health(self) -> ModelHealth:
+        """See ServingBackend."""
+        return await self._lists.health()
 
     async def service_state(self) -> ServiceState:
         """See ServingBackend."""

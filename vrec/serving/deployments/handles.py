@@ -17,6 +17,7 @@ from vrec.serving.conversation.hand_overs import HandOver
 from vrec.serving.conversation.messages import ConverseQuery, ConverseResult
 from vrec.serving.deployments.held import ShopperReceipt
 from vrec.serving.experiments import ArmStatistics
+from vrec.serving.health.hours import ModelHealth
 from vrec.serving.messages import EmbeddedVideo, ListResult, ReadPosition, RecommendQuery, RequestFilters
 from vrec.serving.moments.messages import MomentExample, MomentQuery, MomentResult
 from vrec.serving.rules.book import ShopRule
@@ -192,6 +193,9 @@ class ProfilesHandle(DeploymentHandle, Protocol):
 
     @property
     def arm_days(self) -> RemoteMethod[[int], Sequence[ArmDay]]: ...
+
+    @property
+    def model_health(self) -> RemoteMethod[[], ModelHealth]: ...
 
     @property
     def live_rates(self) -> RemoteMethod[[Sequence[str]], NamedRates | None]: ...

@@ -46,6 +46,8 @@ OF_NOBODY = {
     "audit": "calls, without the ids of shoppers",
     "erasures": "the fact that there was one",
     "search-periods": "the key of the present period",
+    "served-lists": "a sample of lists, by ids of requests and videos",
+    "model-hours": "figures of the model by hour",
     "receipts": "counts, without the ids of shoppers",
 }
 """All other tables and logs, and what they have."""

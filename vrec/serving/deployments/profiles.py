@@ -32,6 +32,7 @@ from vrec.serving.arm_days import ArmDay
 from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
+from vrec.serving.deployments.model_health import ModelHealthFollower
 from vrec.serving.deployments.own_store import open_own_store
 from vrec.serving.deployments.rekeying import rekey_shopper
 from vrec.serving.deployments.store_ends import ReadEnds, StoreEnds, read_ends
@@ -39,6 +40,7 @@ from vrec.serving.deployments.store_owner import write_owner
 from vrec.serving.deployments.stored_shoppers import StoredShoppers, with_refused
 from vrec.serving.deployments.video_counts import MAX_FOLLOWED_EVENTS, VideoCounts
 from vrec.serving.experiments import ArmStatistics
+from vrec.serving.health.hours import ModelHealth
 from vrec.serving.streams.views import LiveRates
 from vrec.serving.tenants.context import DEFAULT_TENANT
 from vrec.serving.trends.follower import CountFollower, TrendFollower
@@ -80,6 +82,7 @@ class ProfilesDeployment(StoredShoppers):
         self._trends: TrendFollower | None = None
         self._rates: CountFollower[LiveRates] | None = None
         self._early_leave_s: float | None = None
+        self._health = ModelHealthFollower(lambda: self._store, self._videos, config.health)
         self._owner = uuid.uuid4().hex
         self._task: asyncio.Task[None] | None = None
 
@@ -115,6 +118,7 @@ class ProfilesDeployment(StoredShoppers):
         if self._task is not None:
             self._task.cancel()
         await self._end_posts()
+        await self._health.close()
         if self._opened is not None:
             await asyncio.to_thread(self._opened.close)
 
@@ -194,6 +198,10 @@ class ProfilesDeployment(StoredShoppers):
             return (), False
         return self._trends.videos(window), self._trends.is_complete
 
+    async def model_health(self) -> ModelHealth:
+        """Return the health of the model as of the last hour that was compared."""
+        return await self._health.health()
+
     async def live_rates(self, streamers: Sequence[str]) -> NamedRates | None:
         """Return rates of streamers for the model of live streams; None if the bundle has none."""
         return None if self._rates is None else self._rates.counts.of(streamers)
@@ -216,6 +224,9 @@ class ProfilesDeployment(StoredShoppers):
     @property
     def _bundle(self) -> BundleCatalog | None:
         return self._live.served.bundle
+
+    def _videos(self) -> int:
+        return 0 if self._bundle is None else self._bundle.videos.num_rows
 
     def _find(self, video_ids: Collection[str]) -> Mapping[str, VideoMetadata]:
         return {} if self._live.value is None else self._live.value.find(video_ids)
@@ -265,6 +276,7 @@ class ProfilesDeployment(StoredShoppers):
                 has_more = await self._follow_logs()
                 await self._clean()
                 await self._retention.clean()
+                self._health.look(self._cursor)
             except VrecError as error:  # the next round tries again
                 logger.warning("cannot keep up", extra={"why": str(error)[:300]})
             if not has_more:

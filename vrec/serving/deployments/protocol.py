@@ -30,6 +30,7 @@ from vrec.serving.deployments.backends import (
 )
 from vrec.serving.deployments.service_state import ServiceReadiness, ServiceState
 from vrec.serving.experiments import ArmStatistics
+from vrec.serving.health.hours import ModelHealth
 from vrec.serving.messages import (
     CatalogEdit,
     CatalogEntry,
@@ -277,6 +278,10 @@ class ServingBackend(Protocol):
 
     async def arm_days(self, days: int) -> Sequence[ArmDay]:
         """Return the figures of each arm of the A/B test on the last `days` days with events, ascending."""
+        ...
+
+    async def model_health(self) -> ModelHealth:
+        """Return the health of the model as of the last hour that was compared."""
         ...
 
     async def service_state(self) -> ServiceState:

@@ -76,6 +76,7 @@ class BackendAtDoor:
         self.change, self.upsert = backend.change, backend.upsert
         self.export, self.arms, self.arm_days = backend.export, backend.arms, backend.arm_days
         self.service_state, self.ready = backend.service_state, backend.ready
+        self.model_health = backend.model_health
         # Parts that do.
         self.rules = RulesAtDoor(backend.rules, self)
         self.searches = SearchesAtDoor(backend.searches, self)

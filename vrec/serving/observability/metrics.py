@@ -21,6 +21,7 @@ from ray.util import metrics
 from vrec.core.compute import pc
 from vrec.core.errors import VrecError
 from vrec.core.types import ApplyResult
+from vrec.serving.health.hours import ModelHealth
 from vrec.serving.messages import ListResult
 from vrec.serving.tenants.context import current_tenant
 
@@ -114,11 +115,25 @@ ASSISTANT_CALLS = MetricSpec(
     ("task", "outcome"),
 )
 
+MODEL_FIGURE = MetricSpec(
+    "vrec_model_figure",
+    "gauge",
+    "Figures of the model in the last hour that was compared: click_gauc, click_ece, coverage, clicks, …",
+    ("figure",),
+)
+MODEL_EVIDENCE = MetricSpec(
+    "vrec_model_evidence", "gauge", "Share of the evidence that raises an alarm about the model", ("alarm",)
+)
+MODEL_ALARM = MetricSpec(
+    "vrec_model_alarm", "gauge", "1 while an alarm about the model is raised", ("alarm",)
+)
+
 METRICS = (
     *(HTTP, STAGE, CANDIDATES, ANSWERS, DEGRADED, EVENTS, APPLY, LAG, REFUSED, CHANGES, UPLOADS),
     STREAM_WINDOWS,
     *(CREATOR_PLACES, CREATOR_GINI),
     *(ASSISTANT, ASSISTANT_CALLS),
+    *(MODEL_FIGURE, MODEL_EVIDENCE, MODEL_ALARM),
 )
 SERVE_NAMES = (
     "ray_serve_num_http_requests_total",
@@ -238,6 +253,15 @@ def record_recommendation(
     recorder.record(ANSWERS, arm=arm, surface=surface)
     for cause in answer.degraded:
         recorder.record(DEGRADED, cause=cause)
+
+
+def record_model_health(recorder: MetricsRecorder, health: ModelHealth) -> None:
+    """Record the health of the model as of the last hour that was compared."""
+    for figure, value in {**(health.metrics or {}), **(health.counts or {})}.items():
+        recorder.record(MODEL_FIGURE, value, figure=figure)
+    for alarm in health.alarms:
+        recorder.record(MODEL_EVIDENCE, alarm.evidence, alarm=alarm.kind)
+        recorder.record(MODEL_ALARM, float(alarm.since is not None), alarm=alarm.kind)
 
 
 def record_events(

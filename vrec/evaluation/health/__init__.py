@@ -1,0 +1,1 @@
+"""Alarms for a model that gets worse while it serves."""
