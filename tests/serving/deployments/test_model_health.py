@@ -18,7 +18,7 @@ from vrec.profiles.update import ProfilesConfig
 from vrec.serving.deployments.api import ApiDeployment
 from vrec.serving.deployments.model_health import ModelHealthFollower, ServedLists
 from vrec.serving.deployments.profiles import ProfilesDeployment
-from vrec.serving.deployments.ranking import RankingDeployment
+from vrec.serving.deployments.ranking.deployment import RankingDeployment
 from vrec.serving.health.hours import HOUR_US, HOURS_LOG, impressions_of
 from vrec.serving.health.lists import LISTS_LOG, ServedList, pack_lists, unpack_lists
 from vrec.serving.observability import metrics
