@@ -47,6 +47,7 @@ CLUSTERS = {
     "pipelines/features": ("run",),
     "pipelines/federated": ("actors",),
     "pipelines/fit": ("run",),
+    "pipelines/shards": ("on_ray",),
     "pipelines/train": ("ranker", "encoder"),
     "pipelines/tune": ("targets", "sweep"),
     "serving": ("change_lock",),

@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": [],
     "embed": ["--videos", "v", "--out", "o"],
     "check": ["E.csv"],
+    "shard": [*LOG, "--out", "o"],
     "fit": [*LOG, "--model", "ease", "--out", "o"],
     "federate": ["--client", "a=A.csv", "--client", "b=B.csv", "--videos", "V", "--out", "o"],
     "recommend": ["--model", "m"],

@@ -26,6 +26,7 @@ from vrec.cli.personal_data import anonymise, pseudonymise, scan_pii
 from vrec.cli.privacy import privacy_audit, privacy_bundles, privacy_rekey, privacy_report
 from vrec.cli.robustness import robustness_bench
 from vrec.cli.serve import serve
+from vrec.cli.shard import shard
 from vrec.cli.train import train_encoder, train_ranker
 from vrec.cli.tune import tune_cf, tune_encoder, tune_ranker
 from vrec.core.errors import ConfigError, DataWarning, VrecError
@@ -61,9 +62,9 @@ robustness_app = typer.Typer(help="Robustness: attacks by fake shoppers, and def
 robustness_app.command("bench")(robustness_bench)
 
 # In the order in which `vrec --help` lists them.
-for command in (demo, embed, failures, check, fit, federate, recommend, evaluate, compress, bundle, serve):
+for command in (demo, embed, failures, check, shard, fit, federate, recommend, evaluate, compress):
     app.command()(command)
-for command in (assistant, pseudonymise, scan_pii, anonymise):
+for command in (bundle, serve, assistant, pseudonymise, scan_pii, anonymise):
     app.command()(command)
 app.add_typer(train_app, name="train")
 app.add_typer(tune_app, name="tune")

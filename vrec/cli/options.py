@@ -176,7 +176,8 @@ class LogOptions(EventsFormatOptions):
     events: Annotated[
         str,
         typer.Option(
-            help="Events (.parquet, .csv, .tsv or .jsonl), or a data set's folder; a path or a URI."
+            help="Events (.parquet, .csv, .tsv or .jsonl), a folder of `vrec shard`, or a data set's folder; "
+            "a path or a URI."
         ),
     ]
     videos: Annotated[

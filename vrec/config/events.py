@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
-from vrec.events.config import EventReadConfig, InterestConfig, Recommended
+from vrec.events.config import EventReadConfig, EventShardsConfig, InterestConfig, Recommended
 from vrec.robustness.gates.config import GatesConfig
 
 
@@ -14,6 +14,8 @@ class EventsConfig(BaseConfig):
 
     read: EventReadConfig = Field(default_factory=EventReadConfig)
     """Reading of event tables."""
+    shards: EventShardsConfig = Field(default_factory=EventShardsConfig)
+    """Tables of events in shards."""
     interest: InterestConfig = Field(default_factory=InterestConfig)
     """Interest that each kind of event shows, and its decay with time."""
     gates: GatesConfig = Field(default_factory=GatesConfig)

@@ -14,6 +14,7 @@ import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
 from vrec.core.errors import ConfigError, OutputError, SourceError, os_error_reason
+from vrec.core.sharded_table import shard_paths
 from vrec.core.table_format import Compression, detect_format
 from vrec.core.uris import absolute_uri, resolve
 
@@ -70,8 +71,9 @@ def _parquet_batches(
 ) -> TableBatches:
     if compression:
         raise SourceError(f"{uri}: a Parquet file inside {compression}", fix="decompress it first")
+    files = shard_paths(filesystem, path) or path
     # No partitioning: a folder's name is not a column.
-    dataset = pq.ParquetDataset(path, filesystem=filesystem, partitioning=None)  # type: ignore[arg-type]
+    dataset = pq.ParquetDataset(files, filesystem=filesystem, partitioning=None)  # type: ignore[arg-type]
     schema = dataset.schema
 
     def read() -> Iterator[pa.RecordBatch]:

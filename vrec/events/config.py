@@ -121,6 +121,17 @@ class EventReadConfig(BaseConfig):
     """Seconds by which an event may lie past the present, for clocks that run ahead."""
 
 
+class EventShardsConfig(BaseConfig):
+    """Settings for tables of events in shards, written by `vrec shard`."""
+
+    count: int | None = Field(default=None, ge=1, le=4096)
+    """Shards of a new table, each the work of one task; None gives one per million events, rounded up to a
+    power of two, and at least 16. For another number the table is written again."""
+    local_events: int = Field(default=2_000_000, ge=0)
+    """Events up to which tables are sharded, and tables in shards weighed, in the command's own process where
+    no `--address` is given; larger ones on Ray, whose start takes several seconds, with the same results."""
+
+
 class TimeSplitConfig(BaseConfig):
     """Temporal split: one cutoff for all users, as in production."""
 

@@ -13,6 +13,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from vrec.core.errors import EventsError, os_error_reason
+from vrec.core.sharded_table import shard_paths
 from vrec.core.table_format import Compression, detect_format
 from vrec.core.uris import resolve
 from vrec.events.polars_tables import to_polars
@@ -84,8 +85,9 @@ def _read_parquet(
         columns = choose(file.schema_arrow.names)
         # Without threads: one that still holds the bytes while the interpreter ends aborts the process.
         return file.read(columns=sorted(set(columns.values())), use_threads=False), columns
+    files = shard_paths(filesystem, path) or path
     # No partitioning: a folder's name is not a column.
-    dataset = pq.ParquetDataset(path, filesystem=filesystem, partitioning=None)  # type: ignore[arg-type]
+    dataset = pq.ParquetDataset(files, filesystem=filesystem, partitioning=None)  # type: ignore[arg-type]
     columns = choose(dataset.schema.names)
     return dataset.read(columns=sorted(set(columns.values()))), columns
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -84,16 +85,19 @@ def read_events(
     """
     config = config or EventReadConfig()
     raw = load_columns(uri, lambda names: choose_columns(uri, names, mapping or {}))
-    frame = _with_ids(_cast_columns(raw, uri, config, (*EVENT_KINDS, *own_kinds)), uri, config)
-    _warn_of_times(frame["at"], uri)
-    unique = _drop_duplicates(frame)
+    cast = cast_columns(raw, uri, config, own_kinds)
+    frame = with_ids(cast, uri, config)
+    warn_of_missing_ids(cast.height - frame.height, cast.height, uri)
+    at = frame["at"]
+    warn_of_times(int((at < EARLIEST).sum()), len(at), (at.min(), at.max()), uri)
+    unique = drop_duplicates(frame)
     duplicates = frame.height - unique.height
-    past, future_count = _without_future(unique, uri, config, now or datetime.now(UTC))
+    past, future_count = without_future(unique, uri, config, now or datetime.now(UTC))
     events = from_polars(past.sort("at", "event_id"), EVENTS, f"events {uri}")
-    return ReadEvents(events, duplicates, future_count, _conflicts(frame))
+    return ReadEvents(events, duplicates, future_count, count_conflicts(frame))
 
 
-def _conflicts(frame: pl.DataFrame) -> tuple[int, str]:
+def count_conflicts(frame: pl.DataFrame) -> tuple[int, str]:
     """Return the number of rows that share an event_id with another content, and such an event_id."""
     if "event_id" not in frame.columns:
         return 0, ""
@@ -137,9 +141,23 @@ def _suggestion(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {matches[0]}?" if matches else ""
 
 
-def _cast_columns(
-    raw: pl.DataFrame, uri: str, config: EventReadConfig, kinds: Collection[str]
+def cast_columns(
+    raw: pl.DataFrame, uri: str, config: EventReadConfig, own_kinds: Collection[str] = ()
 ) -> pl.DataFrame:
+    """Return the columns that `choose_columns` chose with the types of EVENTS, absent ones with defaults.
+
+    A column event_id that is absent stays so.
+
+    Args:
+        raw: Rows of the table at `uri`.
+        uri: Name of the table in messages.
+        config: Defaults for absent columns.
+        own_kinds: Names of the shop's own kinds of events.
+
+    Raises:
+        EventsError: Values are invalid; all problems are named.
+    """
+    kinds = (*EVENT_KINDS, *own_kinds)
     problems: list[str | None] = []
     columns: dict[str, pl.Series] = {}
     for name in raw.columns:
@@ -184,8 +202,8 @@ def _fix_for(messages: list[str]) -> str | None:
     return "; ".join([*times, *ids]) or None
 
 
-def _with_ids(frame: pl.DataFrame, uri: str, config: EventReadConfig) -> pl.DataFrame:
-    """Return the rows that name a user and a video, as `missing_ids` says."""
+def with_ids(frame: pl.DataFrame, uri: str, config: EventReadConfig) -> pl.DataFrame:
+    """Return the rows that name a user and a video, as `missing_ids` says; raises EventsError for none."""
     if config.missing_ids == "keep":
         return frame
     missing = {name: is_missing_id(frame[name]) for name in ("user_id", "video_id")}
@@ -203,22 +221,33 @@ def _with_ids(frame: pl.DataFrame, uri: str, config: EventReadConfig) -> pl.Data
         bad |= frame[name].is_null() | (frame[name] == "").fill_null(value=False)
     if bad.all():
         raise EventsError(f"{uri}: none of {frame.height:,} rows names a user and a video")
-    if bad.any():
-        _warn(f"{uri}: {int(bad.sum()):,} of {frame.height:,} rows without a user or video are left out")
     return frame.filter(~bad)
 
 
-def _warn_of_times(at: pl.Series, uri: str) -> None:
-    """Give a DataWarning for times that are hardly meant: before 2000, or all the same."""
-    early = int((at < EARLIEST).sum())
+def warn_of_missing_ids(missing: int, rows: int, uri: str) -> None:
+    """Give a DataWarning for rows that were left out, as they name no user or video."""
+    if missing:
+        _warn(f"{uri}: {missing:,} of {rows:,} rows without a user or video are left out")
+
+
+def warn_of_times(early: int, rows: int, span: tuple[Any, Any], uri: str) -> None:
+    """Give a DataWarning for times that are hardly meant: before 2000, or all the same.
+
+    Args:
+        early: Number of events before 2000.
+        rows: Number of events.
+        span: The first time and the last.
+        uri: Name of the table.
+    """
+    first, last = span
     if early:
         _warn(
-            f"{uri}: {early:,} of {len(at):,} events are before 2000, the first on {at.min():%Y-%m-%d}: "
+            f"{uri}: {early:,} of {rows:,} events are before 2000, the first on {first:%Y-%m-%d}: "
             "is `at` in another unit or format?"
         )
-    elif len(at) > 1 and at.n_unique() == 1:
+    elif rows > 1 and first == last:
         _warn(
-            f"{uri}: all {len(at):,} events are at one instant, {at[0]:%Y-%m-%d %H:%M:%S}, and so without "
+            f"{uri}: all {rows:,} events are at one instant, {first:%Y-%m-%d %H:%M:%S}, and so without "
             "order: they cannot be split by time"
         )
 
@@ -234,14 +263,19 @@ def _describe_empty(column: pl.Series) -> str | None:
     return describe_invalid(column.to_frame(), column.name, empty, "empty")
 
 
-def _drop_duplicates(frame: pl.DataFrame) -> pl.DataFrame:
+def drop_duplicates(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the earliest row of each event_id; rows without one are told apart by their content."""
     if "event_id" not in frame.columns:
-        unique = frame.unique(maintain_order=True)
-        return unique.with_columns(event_id=_digests(unique))
+        return with_event_ids(frame.unique(maintain_order=True))
     repeated = frame["event_id"].is_duplicated()
     # Sorted by content, so that the row that stays does not depend on the order of rows in the file.
     rows = frame.filter(repeated).sort("at", *(name for name in _CONTENT if name != "at"))
     return pl.concat([frame.filter(~repeated), rows.unique("event_id", keep="first", maintain_order=True)])
+
+
+def with_event_ids(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with a column event_id; where it is absent it is a digest of the row's content."""
+    return frame if "event_id" in frame.columns else frame.with_columns(event_id=_digests(frame))
 
 
 def _digests(frame: pl.DataFrame) -> pl.Series:
@@ -262,9 +296,10 @@ def _digests(frame: pl.DataFrame) -> pl.Series:
     return pl.Series("event_id", ids, dtype=pl.String)
 
 
-def _without_future(
+def without_future(
     frame: pl.DataFrame, uri: str, config: EventReadConfig, now: datetime
 ) -> tuple[pl.DataFrame, int]:
+    """Return the events up to the present, and the number of others; raises EventsError as `future` says."""
     limit = to_micros(now) + round(config.future_tolerance_s * 1e6)
     future = frame["at"].to_physical() > limit
     count = int(future.sum())

@@ -1,0 +1,1 @@
+"""`vrec shard`: files of events to a sharded table."""
