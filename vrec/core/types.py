@@ -104,6 +104,16 @@ class ExpiredEvents:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreSpace:
+    """Room that a ProfileStore takes and has left, in bytes."""
+
+    used: int
+    """Bytes of its files, or of all that its server keeps in memory."""
+    free: int
+    """Bytes left before writes are refused: of the disk, or of the server's memory."""
+
+
+@dataclass(frozen=True, slots=True)
 class ApplyResult:
     """Outcome of adding events to a ProfileStore."""
 

@@ -171,14 +171,14 @@ def test_ray_exports_every_figure_under_the_names_listed(ray_cluster):
         tell = ray.remote(num_cpus=1)(tell_all)
         ray.get(tell.remote())
         until, found = time.monotonic() + 40, set[str]()
-        while not exported() <= found and time.monotonic() < until:
+        while not exported() | set(metrics.NODE_NAMES) <= found and time.monotonic() < until:
             time.sleep(0.5)
             text = cluster_metrics_text().decode()
             found = set(re.findall(r"^([a-z_]+)[{ ]", text, re.MULTILINE))
     finally:
         ray.shutdown()
-    assert exported() - found == set()
-    assert all(name.startswith(("ray_vrec_", "ray_serve_")) for name in found)
+    assert exported() | set(metrics.NODE_NAMES) <= found
+    assert all(name.startswith(("ray_vrec_", "ray_serve_", *metrics.NODE_NAMES)) for name in found)
     stages = [line for line in text.splitlines() if line.startswith("ray_vrec_stage_seconds_count")]
     assert any('stage="y"' in line and line.endswith(" 1.0") for line in stages)
 
@@ -195,10 +195,10 @@ def test_the_dashboard_shows_figures_that_are_exported():
     board = json.loads((ROOT / "deploy" / "grafana.json").read_text())
     queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
     named = {name for query in queries for name in re.findall(r"\bray_[a-z_]+", query)}
-    assert named - exported() - set(metrics.SERVE_NAMES) == set()
+    assert named - exported() - {*metrics.SERVE_NAMES, *metrics.NODE_NAMES} == set()
     for figure in metrics.METRICS:
         assert named & set(figure.exported), f"{figure.name} is not shown"
-    assert set(metrics.SERVE_NAMES) <= named
+    assert {*metrics.SERVE_NAMES, *metrics.NODE_NAMES} <= named
     ids = [panel["id"] for panel in board["panels"]]
     assert len(set(ids)) == len(ids)
     for panel in board["panels"]:

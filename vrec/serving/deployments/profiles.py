@@ -41,6 +41,8 @@ from vrec.serving.deployments.stored_shoppers import StoredShoppers, with_refuse
 from vrec.serving.deployments.video_counts import MAX_FOLLOWED_EVENTS, VideoCounts
 from vrec.serving.experiments import ArmStatistics
 from vrec.serving.health.hours import ModelHealth
+from vrec.serving.observability.metrics import metrics_recorder
+from vrec.serving.observability.store_watch import StoreWatch
 from vrec.serving.streams.views import LiveRates
 from vrec.serving.tenants.context import DEFAULT_TENANT
 from vrec.serving.trends.follower import CountFollower, TrendFollower
@@ -84,6 +86,7 @@ class ProfilesDeployment(StoredShoppers):
         self._early_leave_s: float | None = None
         self._health = ModelHealthFollower(lambda: self._store, self._videos, config.health)
         self._owner = uuid.uuid4().hex
+        self._watch = StoreWatch(lambda: self._store, metrics_recorder)
         self._task: asyncio.Task[None] | None = None
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
@@ -271,6 +274,7 @@ class ProfilesDeployment(StoredShoppers):
     async def _refresh_loop(self) -> None:
         while True:
             has_more = False
+            await self._watch.look()
             try:
                 await self._live.follow()
                 has_more = await self._follow_logs()

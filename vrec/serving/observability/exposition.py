@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import ray
 
-from vrec.serving.observability.metrics import TENANT
+from vrec.serving.observability.metrics import NODE_NAMES, TENANT
 from vrec.serving.tenants.context import DEFAULT_TENANT, current_tenant
 
-METRIC_PREFIXES = ("ray_vrec_", "ray_serve_")
+METRIC_PREFIXES = ("ray_vrec_", "ray_serve_", *NODE_NAMES)
 """Prefixes of the metrics in `/metrics`; the many others of Ray are available on its own ports."""
 WARM_METRIC = "ray_serve_registered_multiplexed_model_id"
 """Metric of Serve that names the tenants whose bundles are in memory."""

@@ -79,6 +79,16 @@ LAG = MetricSpec(
     "Seconds between an event and its arrival, of the oldest of those kept together",
     bounds=(0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0),
 )
+STORE_UP = MetricSpec("vrec_store_up", "gauge", "1 if the store of profiles took a write just now, 0 if not")
+LOG_ENTRIES = MetricSpec(
+    "vrec_log_entries", "gauge", "Number of the newest entry of the log of events, one more with every event"
+)
+STORE_BYTES = MetricSpec(
+    "vrec_store_bytes",
+    "gauge",
+    "Bytes of the store of profiles, on the disk or in Redis: `used`, and `free` before it refuses writes",
+    ("of",),
+)
 REFUSED = MetricSpec(
     "vrec_bundle_refused", "gauge", "1 where the bundle asked for last is not the one served"
 )
@@ -131,6 +141,7 @@ MODEL_ALARM = MetricSpec(
 METRICS = (
     *(HTTP, STAGE, CANDIDATES, ANSWERS, DEGRADED, EVENTS, APPLY, LAG, REFUSED, CHANGES, UPLOADS),
     STREAM_WINDOWS,
+    *(STORE_UP, LOG_ENTRIES, STORE_BYTES),
     *(CREATOR_PLACES, CREATOR_GINI),
     *(ASSISTANT, ASSISTANT_CALLS),
     *(MODEL_FIGURE, MODEL_EVIDENCE, MODEL_ALARM),
@@ -141,6 +152,13 @@ SERVE_NAMES = (
     "ray_serve_deployment_queued_queries",
 )
 """Metrics of Ray Serve itself that `deploy/grafana.json` shows."""
+NODE_NAMES = (
+    "ray_node_disk_utilization_percentage",
+    "ray_node_disk_free",
+    "ray_node_mem_used",
+    "ray_node_mem_total",
+)
+"""Metrics of Ray about its nodes that `/metrics` has, too: room on the disk of its files, and memory."""
 GAUGE_REPEAT_S = 5.0
 """Seconds after which gauges are recorded again: Ray drops one that has not been recorded for a while."""
 MAX_SURFACES = 20

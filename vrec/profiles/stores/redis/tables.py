@@ -9,6 +9,7 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from vrec.core.errors import StoreError
+from vrec.core.types import StoreSpace
 from vrec.profiles.stores.redis import scripts as redis_scripts
 from vrec.profiles.stores.redis.client import RedisConfig, connect, server_url
 
@@ -110,6 +111,14 @@ class RedisTables:
         self._check_open()
         with self._store_errors():
             self._db.set(f"{self._prefix}:probe", 1)
+
+    def space(self) -> StoreSpace:
+        """Return the server's memory, up to `maxmemory` if it has one; raise StoreError if that fails."""
+        self._check_open()
+        with self._store_errors():
+            memory: Any = self._db.info("memory")
+        used, most = int(memory["used_memory"]), int(memory.get("maxmemory", 0))
+        return StoreSpace(used, max(0, (most or int(memory.get("total_system_memory", 0))) - used))
 
     def _check_settings(self) -> None:
         """Raise StoreError if the server is less durable than required, or evicts keys when full."""

@@ -1,11 +1,13 @@
 """Logs of records and tables of states of the SQLite store, which stand beside the profiles."""
 
+import shutil
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
+from vrec.core.types import StoreSpace
 from vrec.profiles.stores.sqlite.file import MAX_NUMBER, SqliteDatabase
 from vrec.profiles.stores.sqlite.jobs import Job, WriterTask
 from vrec.profiles.stores.sqlite.tables import POWER_SAFE_TABLES, store_errors
@@ -75,6 +77,13 @@ class SqliteTables:
     def states_after(self, table: str, after: int, limit: int) -> list[tuple[int, str, bytes]]:
         """Return the next states of a table by version; see StateTable."""
         return self._read_with(lambda file: file.states_after(table, after, limit))
+
+    def space(self) -> StoreSpace:
+        """Return the size of the files and the room on their disk; raise StoreError if that fails."""
+        with store_errors(self._path):
+            # The write-ahead log is a file of its own, and not always there.
+            files = [file for file in (self._path, Path(f"{self._path}-wal")) if file.exists()]
+            return StoreSpace(sum(f.stat().st_size for f in files), shutil.disk_usage(self._path.parent).free)
 
     def _append_record(self, log: str, record: bytes, expected: int | None, most: int | None) -> int | None:
         with store_errors(self._path):
