@@ -7,9 +7,10 @@ OUT ?= demo-out
 VIDEOS ?=
 WORKERS ?= 2
 COVER ?=
+TORCH ?= cpu
 COVERAGE := --cov=vrec --cov-report=json:.coverage.json
 
-.PHONY: setup demo test test-fast mutate lint type bench docs settings client check lock clean
+.PHONY: setup demo test test-fast mutate lint type bench docs settings client check lock image clean
 
 setup: $(STAMP)
 
@@ -67,9 +68,16 @@ client: setup
 	$(BIN)/python clients/python/generate.py
 	$(BIN)/uv build --quiet --wheel --out-dir clients/python/dist clients/python
 
+# The image of the service and the jobs; TORCH=cuda for machines with a GPU. Needs Docker.
+image:
+	docker build --tag vrec:$(TORCH) --build-arg TORCH=$(TORCH) .
+
+# The image needs another version of deploy/image/torch-cpu.lock when torch's changes; tests say so.
 lock:
 	uv pip compile pyproject.toml --group dev --group docs --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --upgrade --quiet -o requirements.lock
+	echo "hatchling>=1.27" | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-emit-index-url --no-header --upgrade --quiet -o deploy/image/build.lock
 
 clean:
 	rm -rf $(VENV) $(OUT) .pytest_cache .ruff_cache .hypothesis docs/_build docs/api mutants mutants.log .coverage .coverage.json
