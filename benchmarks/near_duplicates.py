@@ -90,15 +90,15 @@ PLANTED = 200
 MEDIA = MediaConfig(audio=AudioConfig(enabled=False), fingerprint=True)
 
 
-def alter(clip: Path, folder: Path) -> None:
-    """Write every kind of copy of a clip; those that exist stay."""
+def alter_kinds(clip: Path, folder: Path, kinds: dict[str, tuple[str, int, bool]]) -> None:
+    """Write every kind of copy of a clip, as `KINDS` says; those that exist stay."""
     base = folder / "base" / f"{clip.stem}.mp4"
     if not base.exists():
         ffmpeg(["-i", clip, "-t", "26", "-vf", "scale='trunc(min(640,iw)/2)*2':-2"], 16, base)
     probe = ["ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", str(base)]
     length_s = float(subprocess.run(probe, capture_output=True, text=True, check=True).stdout)
     cut_s = min(1.3, 0.15 * length_s)
-    for number, (chain, crf, trimmed) in enumerate(KINDS.values()):
+    for number, (chain, crf, trimmed) in enumerate(kinds.values()):
         copy = folder / "copies" / f"{clip.stem}__{number}.mp4"
         if not copy.exists():
             span = ["-ss", f"{cut_s:.3f}", "-t", f"{length_s - 1.7 * cut_s:.3f}"] if trimmed else []
@@ -144,7 +144,7 @@ def quality(videos: Path, work: Path) -> None:
     for name in ("base", "copies"):
         (work / name).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda clip: alter(clip, work), altered))
+        list(pool.map(lambda clip: alter_kinds(clip, work, KINDS), altered))
     originals = fingerprints(clips)
     copies = fingerprints(sorted((work / "copies").glob("*.mp4")))
     same = {name: labelled[0] if name in labelled else name for name in originals}
@@ -237,22 +237,26 @@ def scale_line(real: list[npt.NDArray[np.uint8]], recordings: list[str], count: 
     begun = time.process_time()
     found = list(candidate_pairs(means, np.arange(count)))
     looked_up_s = time.process_time() - begun
-    one, other, likeness = (np.concatenate(column) for column in zip(*found, strict=True))
+    one, other, likeness = (np.concatenate([part[n] for part in found]) for n in range(3))
+    mirrored = np.repeat([part[3] for part in found], [len(part[0]) for part in found])
     mine = np.flatnonzero(one < min(count, verified))
-    order = mine[np.lexsort((other[mine], one[mine], -likeness[mine]))]
-    failures: Counter[int] = Counter()
+    order = mine[np.lexsort((other[mine], one[mine], mirrored[mine], -likeness[mine]))]
+    failures: Counter[tuple[int, bool]] = Counter()
     copies: set[tuple[int, int]] = set()
     compared, verified_s = 0, 0.0
-    for a, b in zip(one[order].tolist(), other[order].tolist(), strict=True):
-        if failures[a] >= MAX_FAILURES or (min(a, b), max(a, b)) in copies:
+    columns = (one[order].tolist(), other[order].tolist(), mirrored[order].tolist())
+    for a, b, flipped in zip(*columns, strict=True):
+        if failures[a, flipped] >= MAX_FAILURES or (min(a, b), max(a, b)) in copies:
             continue
         pair = codes(a), codes(b)
         begun = time.process_time()
-        alike = align(*(FingerprintPictures.of(decode_fingerprint(code)) for code in pair))
+        pictures, others = (FingerprintPictures.of(decode_fingerprint(code)) for code in pair)
+        alike = align(pictures, others.mirrored if flipped else others)
         verified_s += time.process_time() - begun
         compared += 1
-        failures[a] = 0 if alike is not None and is_copy(alike) else failures[a] + 1
-        if not failures[a]:
+        is_found = alike is not None and is_copy(alike)
+        failures[a, flipped] = 0 if is_found else failures[a, flipped] + 1
+        if is_found:
             copies.add((min(a, b), max(a, b)))
     scale_up = count / min(count, verified)
     hits = sum((2 * n, 2 * n + 1) in copies for n in range(planted))

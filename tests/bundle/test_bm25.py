@@ -49,10 +49,22 @@ WORD = st.sampled_from(["red", "mug", "shoe", "blue", "tea"])
 @given(st.lists(st.lists(WORD, max_size=6), min_size=1, max_size=6), st.lists(WORD, min_size=1, max_size=4))
 def test_scores_are_those_of_the_formula_and_ties_go_by_id(documents, asked):
     result = titled(*map(" ".join, documents)).search(" ".join(asked), 10)
+    documents = [[w for n, w in enumerate(words) if words[:n].count(w) < 3] for words in documents]
     expected = by_hand(documents, asked) if any(documents) else [0.0] * len(documents)
     scores = {f"v{n}": score for n, score in enumerate(expected) if score > 0}
     assert dict(result) == pytest.approx(scores, rel=1e-5)
     assert result == sorted(result, key=lambda row: (-row[1], row[0]))
+
+
+def test_doctored_titles_gain_nothing():
+    plain, stuffed = "phone case", "phone case" + " iphone iphone" * 40
+    index = titled("iphone iphone iphone case", stuffed, "red dress", "r\u200bed dreѕs")
+    scores = dict(index.search("iphone", 10))
+    assert scores["v1"] < scores["v0"]
+    assert found(index, "red dress") == ["v2", "v3"]
+    assert found(index, "drеss") == ["v2", "v3"], "a query is folded as titles are"
+    again = titled(plain, plain + " gold" * 3, plain + " gold" * 300)
+    assert len({round(score, 6) for name, score in again.search("gold", 10)}) == 1
 
 
 def test_all_that_the_catalogue_says_is_searched():

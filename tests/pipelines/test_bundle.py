@@ -158,3 +158,32 @@ def test_what_does_not_belong_together_is_told_in_a_line(folders, tmp_path, caps
     write_embeddings(tmp_path / "old", EmbedConfig(), config={"speed": 9})
     assert "settings of another version of vrec: speed" in told(f"--embeddings={tmp_path / 'old'}")
     assert not (tmp_path / "b" / MANIFEST).exists()
+
+
+def test_copies_and_suspicious_videos_are_noted_and_held_back_if_asked(folders, tmp_path, capsys):
+    ids = shop().embeddings.column("entity_id").to_pylist()
+    rows = shop().videos.select(["video_id", "published_at"]).to_pylist()
+    published = {row["video_id"]: row["published_at"] for row in rows}
+    first, later = sorted(ids[:2], key=published.__getitem__)
+    doubtful = ids[2]
+    found = {"near_duplicates": [[later, first]], "suspicious": {doubtful: "views disagree"}}
+    write_embeddings(tmp_path / "tables", EmbedConfig(batch_size=7), **found)
+    more = [f"--embeddings={tmp_path / 'tables'}", f"--recommender={folders / 'knn'}", "--json"]
+    wanted = {"copies": {later: first}, "suspicious": {doubtful: "views disagree"}}
+    for number, held in enumerate(({}, {later: f"a copy of {first}", doubtful: "views disagree"})):
+        settings = ["--set", "bundle.hold_back=[copies, suspicious]"] if held else []
+        assert command(folders, tmp_path / f"b{number}", *more, *settings) == 0
+        told = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert {name: told[name] for name in wanted} == wanted
+        assert told["held_back"] == held
+        assert told["vectors"] == len(ids) - len(held)
+        bundle = ServingBundle.load(str(tmp_path / f"b{number}"))
+        rows = bundle.videos.select(["video_id", "published_at"]).to_pylist()
+        dates = {row["video_id"]: row["published_at"] for row in rows}
+        assert (dates[later] == dates[first]) is bool(held)
+
+
+def test_fingerprints_without_an_embedding_that_has_them_are_refused(folders, tmp_path, capsys):
+    settings = (f"--recommender={folders / 'knn'}", "--set", "bundle.fingerprints=true")
+    assert command(folders, tmp_path / "b", *settings) == 1
+    assert "bundle.fingerprints is set, and there are no fingerprints" in capsys.readouterr().err

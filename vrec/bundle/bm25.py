@@ -1,8 +1,9 @@
 """Text search: BM25 over the titles, tags, categories and creators of videos."""
 
 import re
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Self
 
 import bm25s
@@ -13,6 +14,7 @@ import pyarrow as pa
 from vrec.core.artifact import Arrays
 from vrec.core.schema import VIDEOS, conform
 from vrec.retrieval.topk import topk_dense
+from vrec.robustness.content.plain_text import limit_repeats, plain_text
 
 _WORDS = re.compile(r"[^\W_]+")
 _NO_SPACES = (
@@ -22,12 +24,14 @@ _NO_SPACES = (
 """Chinese characters, kana and Hangul."""
 _RUNS = re.compile(f"[{_NO_SPACES}]+|[^{_NO_SPACES}]+")
 _CJK = re.compile(f"[{_NO_SPACES}]")
+MAX_TOKENS = 1000
+"""Number of tokens of one text that count; a Chinese character has two."""
 MATRIX = ("data", "indices", "indptr")
 """Arrays of the (videos, words) matrix of scores, compressed by word."""
 
 
 def tokenize(text: str, *, is_query: bool = False) -> Iterator[str]:
-    """Iterate over the tokens of a text: lower-cased words of letters and digits, after NFKC.
+    """Iterate over the tokens of a text: lower-cased words of letters and digits, after `plain_text`.
 
     Chinese, Japanese and Korean text, which has few spaces or none, gives every pair of adjacent characters
     and every single character; in a query a single one only where it stands alone. So one character finds all
@@ -37,7 +41,7 @@ def tokenize(text: str, *, is_query: bool = False) -> Iterator[str]:
         text: Any text.
         is_query: Whether the text is a query, not a video's.
     """
-    for word in _WORDS.findall(unicodedata.normalize("NFKC", text).casefold()):
+    for word in _WORDS.findall(plain_text(text).casefold()):
         for run in _RUNS.findall(word):
             if not _CJK.match(run):
                 yield run
@@ -72,7 +76,7 @@ class Bm25Index:
         table = conform(videos, VIDEOS, stage="text index", extra=True).sort_by("video_id")
         words: dict[str, int] = {}
         documents = [
-            [words.setdefault(token, len(words)) for field in fields if field for token in tokenize(field)]
+            [words.setdefault(token, len(words)) for token in document_tokens(fields)]
             for fields in searched_texts(table)
         ]
         ids = table.column("video_id").to_pylist()
@@ -107,6 +111,17 @@ class Bm25Index:
         """Restore an index from the result of `to_arrays` and the videos' ids, ascending."""
         columns = {word: column for column, word in enumerate(words.column("word").to_pylist())}
         return cls(ids, columns, {name: arrays[name] for name in MATRIX})
+
+
+def document_tokens(fields: Iterable[str | None]) -> list[str]:
+    """Return the tokens of a video's texts that count: so many of each text, and each token a few times."""
+    seen: Counter[str] = Counter()
+    return [
+        token
+        for field in fields
+        if field
+        for token in limit_repeats(islice(tokenize(field), MAX_TOKENS), seen=seen)
+    ]
 
 
 def searched_texts(videos: pa.Table) -> Iterator[tuple[str | None, ...]]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
@@ -29,6 +29,7 @@ FORMAT = 3
 """Version of the layout; bundles of other versions are refused."""
 RANKER, INDEX, LIVE, CREATOR_MODEL, ABOUT = "ranker", "index", "live", "creators", "about.json"
 MOMENTS_FOLDER = "moments"
+FINGERPRINTS = "fingerprints"
 """Folders and file within a bundle's folder."""
 
 
@@ -64,6 +65,9 @@ class BundleCatalog:
     """CREATORS, as the events were when the bundle was made."""
     creator_model: str | None
     """Folder of the recommender of creators; None if there is none."""
+
+    fingerprints: str | None = field(default=None, kw_only=True)
+    """SHA-256 of the manifest of the videos' fingerprints; None if there are none."""
 
     @cached_property
     def known_elsewhere(self) -> frozenset[str]:
@@ -134,6 +138,7 @@ def bundle_catalog_fields(uri: str, version: str, artifact: ModelArtifact) -> di
         "creators": conform(tables["creators"], CREATORS, stage="bundle"),
         "creator_model": join_uri(uri, CREATOR_MODEL) if CREATOR_MODEL in artifact.data["parts"] else None,
         "early_leave_s": about.get("early_leave_s"),
+        "fingerprints": artifact.data["parts"].get(FINGERPRINTS),
     }
 
 

@@ -1,5 +1,7 @@
 """Settings for `vrec bundle`."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
@@ -24,3 +26,11 @@ class BundleConfig(BaseConfig):
     smoke_requests: int = Field(default=16, ge=1)
     """Number of made-up requests whose answers the bundle stores; a service must give the same answers before
     it serves the bundle."""
+    hold_back: tuple[Literal["copies", "suspicious"], ...] = ()
+    """Videos whose content earns them nothing: `copies`, the later ones of near-duplicates, and `suspicious`
+    ones, as `vrec embed` found them. They have no vector in the bundle, and a copy the publishing date of the
+    first, so that it is not new; what shoppers do still counts. Empty, the default, only notes them."""
+    fingerprints: bool = False
+    """Whether the bundle has the fingerprints of its videos, by which the service tells whether an uploaded
+    one is a copy (`serve.security.copies`); about 3 kB per video on disk, and in the memory of each
+    encoder."""

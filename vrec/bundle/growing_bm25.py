@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vrec.bundle.bm25 import searched_texts, tokenize
+from vrec.bundle.bm25 import document_tokens, searched_texts, tokenize
 from vrec.core.pauses import pause_if_due
 from vrec.core.schema import VIDEOS, conform
 
@@ -108,7 +108,7 @@ class GrowingBm25:
         start, columns = len(self._ids), self._columns
         documents: list[list[int]] = []
         for fields in searched_texts(table):
-            tokens = (token for field in fields if field for token in tokenize(field))
+            tokens = document_tokens(fields)
             documents.append([columns.setdefault(token, len(columns)) for token in tokens])
             pause_if_due()
         lengths = np.array([len(words) for words in documents], np.int64)

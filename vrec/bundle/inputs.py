@@ -51,6 +51,10 @@ class BundleInputs:
     """Offline figures of the models as JSON values, by model, which the bundle's manifest keeps."""
     moments: Mapping[Modality, pa.Table | None] = field(default_factory=dict)
     """MOMENTS by modality; moments of videos that are not in VIDEOS are left out."""
+    fingerprints: pa.Table | None = None
+    """`video_id` and `fingerprint` of videos; without them copies among uploads are not found."""
+    held_back: Mapping[str, str] = field(default_factory=dict)
+    """Reason by video of those that have no vector since their content earns nothing."""
     embed: EmbedConfig | None = None
     """Settings that made the embeddings; without them neither uploads nor search texts can be embedded."""
 

@@ -14,6 +14,7 @@ from vrec.bundle.bundle import NEIGHBOURS, WORDS, ServingBundle
 from vrec.bundle.catalog import (
     ABOUT,
     CREATOR_MODEL,
+    FINGERPRINTS,
     FORMAT,
     INDEX,
     KIND,
@@ -24,6 +25,7 @@ from vrec.bundle.catalog import (
     component_digest,
 )
 from vrec.bundle.config import BundleConfig
+from vrec.bundle.fingerprints import save_fingerprints
 from vrec.bundle.inputs import BundleInputs, embeddings_encoder, validate_inputs
 from vrec.bundle.models import copy_encoder_models, replace_model_folders
 from vrec.bundle.moments import CatalogMoments, index_moments
@@ -244,7 +246,12 @@ def _save_components(folder: StorageFolder, bundle: ServingBundle, inputs: Bundl
     present = {name: model for name, model in saved.items() if model is not None}
     for name, model in present.items():
         model.save(join_uri(folder.uri, name))
-    return list(present)
+    names = list(present)
+    if inputs.fingerprints is not None:
+        ids = bundle.videos.column("video_id").combine_chunks()
+        save_fingerprints(join_uri(folder.uri, FINGERPRINTS), inputs.fingerprints, ids)
+        names.append(FINGERPRINTS)
+    return names
 
 
 def _data(bundle: ServingBundle, inputs: BundleInputs) -> dict[str, Any]:
@@ -259,6 +266,7 @@ def _data(bundle: ServingBundle, inputs: BundleInputs) -> dict[str, Any]:
         "log_end": inputs.log_end,
         "watched_videos": bundle.popularity.watched_videos,
         "privacy": _privacy(inputs),
+        "held_back": dict(inputs.held_back),
     }
 
 

@@ -24,7 +24,7 @@ from vrec.cli.fit import fit, recommend
 from vrec.cli.options import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from vrec.cli.personal_data import anonymise, pseudonymise, scan_pii
 from vrec.cli.privacy import privacy_audit, privacy_bundles, privacy_rekey, privacy_report
-from vrec.cli.robustness import robustness_bench
+from vrec.cli.robustness import robustness_bench, robustness_content
 from vrec.cli.serve import serve
 from vrec.cli.shard import shard
 from vrec.cli.train import train_encoder, train_ranker
@@ -58,8 +58,11 @@ privacy_app.command("audit")(privacy_audit)
 privacy_app.command("rekey")(privacy_rekey)
 privacy_app.command("bundles")(privacy_bundles)
 
-robustness_app = typer.Typer(help="Robustness: attacks by fake shoppers, and defences.", no_args_is_help=True)
+robustness_app = typer.Typer(
+    help="Robustness: fake shoppers, copied and doctored videos.", no_args_is_help=True
+)
 robustness_app.command("bench")(robustness_bench)
+robustness_app.command("content")(robustness_content)
 
 # In the order in which `vrec --help` lists them.
 for command in (demo, embed, failures, check, shard, fit, federate, recommend, evaluate, compress):

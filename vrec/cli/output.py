@@ -15,6 +15,9 @@ from rich.table import Table
 from vrec.core.errors import fix_for
 from vrec.retrieval.config import COMBINED_KINDS
 
+MOST_FINDINGS = 10
+"""Copies and suspicious videos that are printed; the JSON has all."""
+
 
 def print_embedded(manifest: Mapping[str, Any], out: str) -> None:
     """Print what `vrec embed` did."""
@@ -33,6 +36,9 @@ def print_embedded(manifest: Mapping[str, Any], out: str) -> None:
     if groups := manifest["near_duplicates"]:
         many = "group" if len(groups) == 1 else "groups"
         print(f"  {len(groups):,} {many} of near-duplicates, such as {', '.join(groups[0][:3])}")
+    if doubts := manifest.get("suspicious"):
+        video, reason = next(iter(doubts.items()))
+        print(f"  {len(doubts):,} suspicious, such as {video}: {reason}")
 
 
 def print_failures(rows: pa.Table, out: str, console: Console, most: int | None) -> None:
@@ -248,6 +254,10 @@ def print_bundled(done: Mapping[str, Any]) -> None:
     order = ", in the recommender's order" if done["ranker"] == "neighbors" else ""
     known += f", {done['moments']:,} moments" if done.get("moments") else ""
     print(f"bundle {done['version']} of {done['videos']:,} videos{order}, {known}, {size}: {done['out']}")
+    for found, what in (("copies", "a later copy of"), ("suspicious", "suspicious:")):
+        for video_id, reason in list(done.get(found, {}).items())[:MOST_FINDINGS]:
+            held = ", held back" if video_id in done["held_back"] else ""
+            print(f"  {video_id}: {what} {reason}{held}")
 
 
 def print_recommendations(rows: pa.Table) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vrec.cli.options import EXIT_OK, LogOptions, SettingsOptions, command
+from vrec.cli.options import EXIT_OK, LogOptions, OutputOptions, SettingsOptions, check_paths, command
 from vrec.cli.output import print_table
 
 
@@ -31,6 +31,40 @@ def robustness_bench(
 
     run.show(bench_attacks(inputs, settings, models=model or (), out=out), print_attacks)
     return EXIT_OK
+
+
+@command
+def robustness_content(
+    *,
+    embeddings: Annotated[str, typer.Option(help="An embedding folder; a path or a URI.")],
+    videos: Annotated[
+        str | None,
+        typer.Option(help="The VIDEOS table, whose publishing dates say which of two copies was first."),
+    ] = None,
+    output: OutputOptions,
+) -> int:
+    """Show copied and doctored videos of an embedding folder, and whose look, title and sound disagree."""
+    check_paths(embeddings=embeddings, videos=videos)
+    from vrec.pipelines.content_report import report_content
+
+    output.show(report_content(embeddings, videos), print_content)
+    return EXIT_OK
+
+
+def print_content(done: Mapping[str, Any]) -> None:
+    """Print copies, suspicious videos, and the least agreement between modalities."""
+    copies, doubts = done["copies"], done["suspicious"]
+    print(f"{done['videos']:,} videos, {len(copies):,} later copies, {len(doubts):,} suspicious")
+    for video_id, first in copies.items():
+        print(f"  {video_id}: a copy of {first}")
+    for video_id, reason in doubts.items():
+        print(f"  {video_id}: {reason}")
+    if done["agreement"]:
+        print("least agreement: 0 is the least, .5 that of unrelated videos")
+        cells = [["video", "neighbors by", "compared", "agreement"]]
+        for row in done["agreement"]:
+            cells.append([row["video_id"], row["by"], row["compared"], f"{row['agreement']:.3f}"])
+        print_table(cells)
 
 
 def print_attacks(done: Mapping[str, Any]) -> None:

@@ -127,6 +127,10 @@ class SecurityConfig(BaseConfig):
     """Folders or URI prefixes from which `POST /v1/videos` accepts a video by URI, and below which playlists
     and segments of live streams are read, these also by `https://HOST/` or `http://HOST/`; none by default.
     Other paths, and links that lead to them, are refused."""
+    copies: Literal["note", "hold_back"] = "note"
+    """Uploaded videos that are copies of one in the bundle, if it has fingerprints: `note` says so in the
+    response (`copy_of`), `hold_back` also gives them no vector and the publishing date of the first, so that
+    they have neither neighbors nor a place among the new ones. They are found, sold and counted as others."""
     serve_media: bool = True
     """Whether `/media/` serves the catalog's local video files to the page."""
 

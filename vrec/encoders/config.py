@@ -16,6 +16,7 @@ from vrec.media.decode import MediaConfig
 from vrec.media.decoders.frames import DecodeConfig
 from vrec.media.frame_sampling import FrameSamplingConfig
 from vrec.media.quality import QualityConfig
+from vrec.robustness.content.config import ContentChecksConfig
 
 
 class EmbedConfig(BaseConfig):
@@ -52,6 +53,11 @@ class EmbedConfig(BaseConfig):
     moments: MomentsConfig | None = None
     """Moments of the videos: their cuts, and a vector of each; None, the default, makes none. `vrec embed
     --moments` turns them on; a change of them embeds every video again."""
+
+    checks: ContentChecksConfig | None = None
+    """Checks for doctored videos, which are noted in MEDIA and in the manifest (`suspicious`); None, the
+    default, makes none. They encode the frames of each video twice; a change of them embeds every video
+    again."""
 
     @model_validator(mode="after")
     def _frames_fit(self) -> Self:

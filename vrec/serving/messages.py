@@ -257,6 +257,8 @@ class EmbeddedVideo:
     """Seconds spent decoding."""
     encode_s: float
     """Seconds spent encoding."""
+    copy_of: str | None = None
+    """Video of the bundle that it is a copy of; None if there is none, or the bundle has no fingerprints."""
 
 
 @dataclass(frozen=True, slots=True)

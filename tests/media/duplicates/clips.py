@@ -87,6 +87,10 @@ ALTERED: dict[str, Callable[[Clip], Clip]] = {
     "fewer frames": lambda clip: clip[np.arange(len(clip)) // 2 * 2],
     "cut at both ends": lambda clip: clip[int(1.3 * RATE) : -int(0.9 * RATE)],
     "longer": longer,
+    "mirrored": lambda clip: clip[:, :, ::-1],
+    "mirrored, cropped and faster": lambda clip: at_speed(clip[:, 9:-5, ::-1][:, :, 8:-12], 1.15),
+    "much faster": lambda clip: at_speed(clip, 1.25),
+    "much slower": lambda clip: at_speed(clip, 0.8),
     "crop, logo, bars and cut": lambda clip: padded(
         with_box(clip[20:, 6:-6, 8:-8], 4, 100, 24, 34), 20, 0, 0
     ),

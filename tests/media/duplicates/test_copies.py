@@ -48,13 +48,9 @@ def test_an_altered_copy_is_found_and_nothing_else(tmp_path, originals, others, 
         assert near_duplicates([*others, copy, original]) == [["a", "b"]], seed
 
 
-def test_mirrored_clips_and_excerpts_are_no_copies(tmp_path):
+def test_short_excerpts_are_no_copies(tmp_path):
     clip = scene(2, seconds=10)
-    rows = [
-        made(tmp_path, "a", clip),
-        made(tmp_path, "b", clip[:, :, ::-1]),
-        made(tmp_path, "c", clip[: 4 * RATE]),
-    ]
+    rows = [made(tmp_path, "a", clip), made(tmp_path, "b", clip[: 4 * RATE])]
     assert near_duplicates(rows) == []
 
 

@@ -60,7 +60,13 @@ def test_the_table_is_described_by_its_counts_decoders_and_near_duplicates(tmp_p
     rows = [
         row("a", decoder="decord", fingerprint=moving(0), content_hash="a"),
         row("b", decoder="pyav", fingerprint=moving(0), content_hash="b", note="read by PyAV: edit list"),
-        row("c", decoder="decord", fingerprint=moving(1), content_hash="c"),
+        row(
+            "c",
+            decoder="decord",
+            fingerprint=moving(1),
+            content_hash="c",
+            note="a still; suspicious: it differs",
+        ),
         row("d", error="TooShort", fingerprint=moving(0), content_hash="d"),
     ]
     uris = pa.table({"video_id": list("abcd"), "uri": list("abcd")})
@@ -80,6 +86,7 @@ def test_the_table_is_described_by_its_counts_decoders_and_near_duplicates(tmp_p
     assert found["dims"] == {"frames": 4, "audio": 3, "fused": 7}
     assert found["decoders"] == {"decord": 2, "pyav": 1}
     assert found["fallbacks"] == {"b": "read by PyAV: edit list"}
+    assert found["suspicious"] == {"c": "it differs"}
     assert found["near_duplicates"] == ([["a", "b"]] if near else [])
 
 

@@ -11,6 +11,7 @@ from vrec.core.errors import BlackVideo, EncodeFailed, VideoError
 from vrec.core.tables import StorageFolder
 from vrec.core.types import Clip
 from vrec.encoders.config import EmbedConfig
+from vrec.encoders.view_check import ViewCheck
 from vrec.media.decode import DecodedVideo
 from vrec.pipelines.embed import stages
 from vrec.pipelines.embed.checkpoints import REFS, part_name
@@ -19,11 +20,13 @@ from vrec.pipelines.embed.stages import (
     EmbedJob,
     EncodeStage,
     VideoOutcome,
+    check_views,
     commit_part,
     decode_refs,
     encode_outcomes,
     warm_up,
 )
+from vrec.robustness.content.config import ContentChecksConfig
 
 PX = 32
 CONFIG = EmbedConfig.model_validate(
@@ -162,6 +165,42 @@ def test_nothing_decoded_is_nothing_to_encode():
     encoders = Encoders()
     assert encode_outcomes(outcomes("A", "B"), encoders) == [{}, {}]
     assert encoders.calls == []
+
+
+class Twofold:
+    """Encoder of frames whose vector of a coarser view points elsewhere for some videos."""
+
+    def __init__(self, doubtful=(), error=None):
+        self.doubtful, self.error = doubtful, error
+
+    def encode_modality(self, modality, clips):
+        assert modality == "frames"
+        if self.error:
+            raise self.error
+        ways = [[0.6, 0.8] if clip.video_id in self.doubtful else [1, 0] for clip in clips]
+        return list(np.array(ways, np.float32))
+
+
+def test_frames_that_disagree_with_a_coarser_view_are_noted():
+    found = outcomes("a", "b", "c")
+    found[1].row["note"] = "cut short"
+    found[2].clip = None
+    check = ViewCheck(Twofold("bc"), ContentChecksConfig(min_agreement=0.7))
+    for outcome in found:
+        check_views(outcome, {"frames": np.array([1, 0], np.float32)}, check)
+    doubt = "suspicious: its frames and a coarser view of them agree to 0.60 only"
+    assert [outcome.row.get("note") for outcome in found] == [None, f"cut short; {doubt}", None]
+
+
+def test_a_check_that_cannot_be_made_costs_a_note_and_not_the_video():
+    (outcome,) = outcomes("a")
+    broken = ViewCheck(Twofold(error=EncodeFailed("zero")), ContentChecksConfig())
+    check_views(outcome, {"frames": np.ones(2, np.float32)}, broken)
+    assert outcome.row["note"] == "not checked: zero"
+    assert outcome.row.get("error") is None
+    check_views(outcome, {"frames": None}, ViewCheck(Twofold("a"), ContentChecksConfig()))
+    check_views(outcome, {}, None)
+    assert outcome.row["note"] == "not checked: zero"
 
 
 def row(video_id: str, **changes) -> VideoOutcome:

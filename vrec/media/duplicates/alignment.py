@@ -1,27 +1,31 @@
 """Comparison of two fingerprints over crops, offsets in time and playing speeds."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from vrec.media.duplicates.fingerprint import GRID, Pictures, area_weights
+from vrec.media.duplicates.fingerprint import Pictures
+from vrec.media.duplicates.registration import register
+from vrec.media.duplicates.windows import (
+    SIDE_TRANSFORMS,
+    SIZE,
+    Floats,
+    Rect,
+    axis_windows,
+    flip,
+    window,
+    window_likeness,
+    window_transform,
+)
 
-Floats = npt.NDArray[np.float32]
-
-FREQUENCIES = 8
-"""Frequencies of a picture's cosine transform, along each side."""
-SIZE = FREQUENCIES**2 - 1
-"""Length of a picture's vector: its frequencies without the mean."""
-CROPS = (1.0, 0.9, 0.8, 0.7)
-"""Shares of a side that are compared, at its start, middle and end."""
 MIN_SHARED = 0.6
 """Least share of the longer fingerprint that a copy shares."""
 WINDOWS_TRIED = 4
 """Number of the most similar pairs of a window and a whole picture that are aligned in time."""
-SPEEDS = (1.0, 1.05, 1 / 1.05)
+SPEEDS = tuple(1.05**step for step in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5))
 """Playing speeds, against the other video's, beyond those that offsets absorb."""
 NOISE = 0.01
 """Energy per frequency of a still picture's noise, in squared gray levels: what moves less is no evidence."""
@@ -88,7 +92,13 @@ class FingerprintPictures:
     def of(cls, pictures: Pictures) -> "FingerprintPictures":
         """Return the decoded form of a fingerprint's pictures."""
         cells = pictures.reshape(len(pictures), -1).astype(np.float32)
-        return cls(cells, cells.mean(axis=0), _shots(cells @ _window(0, 0).T))
+        return cls(cells, cells.mean(axis=0), _shots(cells @ window(0, 0).T))
+
+    @cached_property
+    def mirrored(self) -> "FingerprintPictures":
+        """The same with left and right exchanged."""
+        cells, mean = (flip(pictures) for pictures in (self.cells, self.mean))
+        return FingerprintPictures(cells, mean, self.shots)
 
     def vectors(self, transform: Floats) -> "WindowVectors":
         """Return the vectors of a window, given its (SIZE, GRID²) transform."""
@@ -122,94 +132,54 @@ def _shots(vectors: Floats) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], cuts]) if len(cuts) < TELLING_CUTS else np.zeros(1, np.int64)
 
 
-def _axis_windows() -> list[tuple[float, float]]:
-    places = (0.0, 0.5, 1.0)
-    return [
-        ((1 - share) * place, (1 - share) * place + share)
-        for share in CROPS
-        for place in (places if share < 1 else (0.0,))
-    ]
-
-
-def _axis_transform(low: float, high: float) -> Floats:
-    """Return (FREQUENCIES, GRID): the cosine transform of a part of an axis."""
-    points = 2 * FREQUENCIES
-    moments = np.pi * np.arange(FREQUENCIES)[:, None] * (2 * np.arange(points) + 1) / (2 * points)
-    return (np.cos(moments) @ area_weights(low * GRID, high * GRID, GRID, points) / points).astype(np.float32)
-
-
-_EMPHASIS = np.hypot(np.arange(FREQUENCIES)[:, None], np.arange(FREQUENCIES)).astype(np.float32)
-_AXES = np.stack([_axis_transform(*span) for span in _axis_windows()])
-"""(spans, FREQUENCIES, GRID): a window is a span of rows and one of columns; the first span is the whole."""
-
-
-def window_transform(top: float, bottom: float, left: float, right: float) -> Floats:
-    """Return (SIZE, GRID²): cells to the vector of a window, given in shares of the picture's sides.
-
-    A frequency counts in proportion to itself, as natural pictures have ever less of the higher ones
-    (Field 1987); without it most unrelated pictures would be alike.
-    """
-    return _transform(_axis_transform(top, bottom), _axis_transform(left, right))
-
-
-def _transform(rows: Floats, columns: Floats) -> Floats:
-    full = _EMPHASIS[..., None, None] * rows[:, None, :, None] * columns[None, :, None, :]
-    return full.reshape(FREQUENCIES**2, GRID**2)[1:].astype(np.float32)
-
-
-SIDE = 0.6
-"""Share of a side in the halves that are compared with each other."""
-SIDES = ((0.0, SIDE, 0.0, 1.0), (1 - SIDE, 1.0, 0.0, 1.0), (0.0, 1.0, 0.0, SIDE), (0.0, 1.0, 1 - SIDE, 1.0))
-"""Top, bottom, left and right of the halves."""
-SIDE_TRANSFORMS = [window_transform(*side) for side in SIDES]
-
-
-@cache
-def _window(rows: int, columns: int) -> Floats:
-    return _transform(_AXES[rows], _AXES[columns])
-
-
-def _window_likeness(cropped: Floats, whole: Floats) -> Floats:
-    """Return the (spans, spans) cosines of the windows of a mean picture, (GRID²,), with all of another."""
-    flat = _AXES.reshape(-1, GRID)
-    vectors = (flat @ cropped.reshape(GRID, GRID) @ flat.T).reshape(len(_AXES), FREQUENCIES, len(_AXES), -1)
-    vectors = vectors * _EMPHASIS[:, None]
-    target = _window(0, 0) @ whole
-    products = np.einsum("akbl,kl->ab", vectors, np.append(0, target).reshape(FREQUENCIES, -1), optimize=True)
-    norms = np.sqrt(np.einsum("akbl,akbl->ab", vectors, vectors, optimize=True))
-    return products / (norms * np.linalg.norm(target) + 1e-6)
-
-
 def align(one: FingerprintPictures, other: FingerprintPictures) -> Alignment | None:
     """Return the likeness of two videos, None where one is too short for the other to be its copy.
 
-    Either may be a crop of the other. The windows whose mean pictures are most alike are tried, then each
-    half with the same half, of which subtitles or a logo spoil only some, then other speeds and offsets of
-    half a step.
+    Either may be a crop of the other. The windows whose mean pictures are most alike are tried, then the best
+    one with its edges in place, also at other speeds and offsets of half a step, and each half with the same
+    half, of which subtitles or a logo spoil only some. Mirrored videos are alike once one is `mirrored`.
     """
-    best: Alignment | None = None
-    chosen: tuple[WindowVectors, WindowVectors] | None = None
-    forward, backward = _window_likeness(one.mean, other.mean), _window_likeness(other.mean, one.mean)
+    found = _best_window(one, other)
+    if found is None or is_copy(found[0]):
+        return None if found is None else found[0]
+    best, (cropped, whole, rect) = found
+    pairs = [(one.vectors(side), other.vectors(side)) for side in SIDE_TRANSFORMS]
+    if best.look + best.motion >= RETRY_SUM:
+        placed = cropped.vectors(window_transform(*register(cropped.mean, whole.mean, rect)))
+        target = whole.vectors(window(0, 0))
+        pairs = [
+            *((placed, _resample(target, speed, phase)) for speed in SPEEDS for phase in (0.0, 0.5)),
+            *pairs,
+        ]
+    for pair in pairs:
+        aligned = _align_times(*pair)
+        if aligned is not None and aligned.look + aligned.motion > best.look + best.motion:
+            best = aligned
+            if is_copy(best):
+                break
+    return best
+
+
+def _best_window(
+    one: FingerprintPictures, other: FingerprintPictures
+) -> tuple[Alignment, tuple[FingerprintPictures, FingerprintPictures, Rect]] | None:
+    """Return the likeness in the best of the windows in fixed places; None where one video is too short.
+
+    With it come the video of which the window is, the other one, and the window.
+    """
+    spans = axis_windows()
+    best: tuple[Alignment, tuple[FingerprintPictures, FingerprintPictures, Rect]] | None = None
+    forward, backward = window_likeness(one.mean, other.mean), window_likeness(other.mean, one.mean)
     backward[0, 0] = -1  # the whole of both: the same as forward
     likeness = np.stack([forward, backward])
     for place in np.argsort(-likeness, axis=None)[:WINDOWS_TRIED]:
         way, rows, columns = (int(i) for i in np.unravel_index(place, likeness.shape))
         cropped, whole = (other, one) if way else (one, other)
-        pair = cropped.vectors(_window(rows, columns)), whole.vectors(_window(0, 0))
-        found = _align_times(*pair)
+        found = _align_times(cropped.vectors(window(rows, columns)), whole.vectors(window(0, 0)))
         if found is None:
             return None
-        if best is None or found.look + found.motion > best.look + best.motion:
-            best, chosen = found, pair
-    if best is None or chosen is None or is_copy(best):
-        return best
-    tries = [(one.vectors(side), other.vectors(side)) for side in SIDE_TRANSFORMS]
-    if best.look + best.motion >= RETRY_SUM:
-        tries += [(chosen[0], _resample(chosen[1], speed, phase)) for speed in SPEEDS for phase in (0.0, 0.5)]
-    for pair in tries:
-        found = _align_times(*pair)
-        if found is not None and found.look + found.motion > best.look + best.motion:
-            best = found
+        if best is None or found.look + found.motion > best[0].look + best[0].motion:
+            best = found, (cropped, whole, (*spans[rows], *spans[columns]))
     return best
 
 

@@ -6,13 +6,10 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from vrec.media.duplicates.alignment import SIDES, SIZE, Floats, window_transform
+from vrec.media.duplicates.windows import SIDES, SIZE, WHOLE, Floats, Rect, flip, window_transform
 
-Rect = tuple[float, float, float, float]
-"""Top, bottom, left and right in shares of the picture's sides."""
 Rows = npt.NDArray[np.int64]
 
-WHOLE: Rect = (0, 1, 0, 1)
 CROP = 0.84
 """Share of a side that the stored crops keep: about as many as a copy cuts off lie between them."""
 MIN_LIKENESS = 0.6
@@ -44,10 +41,13 @@ VIEWS: tuple[tuple[Rect, Sequence[Rect]], ...] = ((WHOLE, _crops()), *((side, (s
 """A rectangle that is looked up, and those stored: the whole among crops, each half among the same halves."""
 
 
-def candidate_pairs(means: npt.NDArray[np.float16], queries: Rows) -> Iterator[tuple[Rows, Rows, Floats]]:
+def candidate_pairs(
+    means: npt.NDArray[np.float16], queries: Rows
+) -> Iterator[tuple[Rows, Rows, Floats, bool]]:
     """Yield arrays of querying rows, candidate rows and their likeness; both orders of a pair may come.
 
-    Time is about proportional to N · √N, memory to the shard.
+    With each comes whether the querying ones are mirrored. Time is about proportional to N · √N, memory to
+    the shard.
 
     Args:
         means: (N, GRID²) mean pictures.
@@ -59,10 +59,11 @@ def candidate_pairs(means: npt.NDArray[np.float16], queries: Rows) -> Iterator[t
             index = _index(means, shard, crops)
             for begin in range(0, len(queries), BLOCK):
                 block = queries[begin : begin + BLOCK]
-                found = index.search(_vectors(means[block], view), min(HITS, index.ntotal))
-                yield _best_videos(
-                    block, found[0], np.where(found[1] < 0, -1, start + found[1] // len(crops))
-                )
+                for is_mirrored in (False, True):
+                    pictures = flip(means[block]) if is_mirrored else means[block]
+                    found = index.search(_vectors(pictures, view), min(HITS, index.ntotal))
+                    videos = np.where(found[1] < 0, -1, start + found[1] // len(crops))
+                    yield (*_best_videos(block, found[0], videos), is_mirrored)
 
 
 def _vectors(means: npt.NDArray[np.float16], rect: Rect) -> Floats:
@@ -102,3 +103,30 @@ def _best_videos(queries: Rows, likeness: Floats, videos: Rows) -> tuple[Rows, R
     place = np.arange(len(row)) - np.searchsorted(row, row)
     row, hit = row[place < MAX_CANDIDATES], hit[place < MAX_CANDIDATES]
     return queries[row], videos[row, hit], likeness[row, hit]
+
+
+class WindowIndex:
+    """Index of mean pictures that answers for one picture at a time, for catalogs that stay."""
+
+    def __init__(self, means: npt.NDArray[np.float16]) -> None:
+        """Build the index of (N, GRID²) mean pictures; about 750 bytes of memory per picture and crop."""
+        rows = np.arange(len(means))
+        self._views = (
+            [(view, crops, _index(means, rows, crops)) for view, crops in VIEWS] if len(rows) else []
+        )
+
+    def nearest(self, mean: npt.NDArray[np.float16]) -> list[int]:
+        """Return the rows whose windows are most like those of a (GRID²,) mean picture, best first."""
+        picture = mean[None]
+        best: dict[int, float] = {}
+        for view, crops, index in self._views:
+            # The picture itself may show more than a stored one: all of its crops are looked up.
+            queries = np.concatenate(
+                [_vectors(picture, rect) for rect in (crops if view is WHOLE else (view,))]
+            )
+            likeness, found = index.search(queries, min(HITS, index.ntotal))
+            for value, place in zip(likeness.ravel().tolist(), found.ravel().tolist(), strict=True):
+                if place >= 0 and value >= MIN_LIKENESS:
+                    row = place // len(crops)
+                    best[row] = max(best.get(row, value), value)
+        return sorted(best, key=lambda row: (-best[row], row))[: MAX_CANDIDATES * len(VIEWS)]

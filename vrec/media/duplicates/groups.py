@@ -146,21 +146,23 @@ def _join_copies(
         groups: Changed in place.
     """
     found = list(candidate_pairs(means[rows], queries))
-    one, other, likeness = (np.concatenate(column) for column in zip(*found, strict=True))
-    order = np.lexsort((other, one, -likeness))
-    failures: dict[int, int] = defaultdict(int)
-    tried: set[tuple[int, int]] = set()
+    one, other, likeness = (np.concatenate([part[n] for part in found]) for n in range(3))
+    mirrored = np.repeat([part[3] for part in found], [len(part[0]) for part in found])
+    order = np.lexsort((other, one, mirrored, -likeness))
+    failures: dict[tuple[int, bool], int] = defaultdict(int)
+    tried: set[tuple[int, int, bool]] = set()
     grown: list[int] = []
-    for a, b in zip(rows[one[order]].tolist(), rows[other[order]].tolist(), strict=True):
-        pair = (min(a, b), max(a, b))
-        if failures[a] >= MAX_FAILURES or groups.root(a) == groups.root(b) or pair in tried:
+    columns = (rows[one[order]].tolist(), rows[other[order]].tolist(), mirrored[order].tolist())
+    for a, b, flipped in zip(*columns, strict=True):
+        pair = (min(a, b), max(a, b), flipped)
+        if failures[a, flipped] >= MAX_FAILURES or groups.root(a) == groups.root(b) or pair in tried:
             continue
         tried.add(pair)
-        alike = align(store.get(a), store.get(b))
+        alike = align(store.get(a), store.get(b).mirrored if flipped else store.get(b))
         if alike is not None and is_copy(alike):
-            failures[a] = 0
+            failures[a, flipped] = 0
             groups.join(a, b)
             grown.append(a)
         else:
-            failures[a] += 1
+            failures[a, flipped] += 1
     return grown

@@ -13,6 +13,7 @@ import pyarrow as pa
 import vrec
 from vrec.core.compute import pc
 from vrec.core.tables import StorageFolder
+from vrec.encoders.view_check import SUSPICIOUS
 from vrec.media.decode import FALLBACK
 from vrec.media.duplicates.groups import FingerprintRow, near_duplicates
 from vrec.pipelines.cluster import ClusterResources
@@ -147,13 +148,18 @@ def _moments(folder: StorageFolder, files: Files) -> dict[str, int]:
 
 
 def _describe_media(media: pa.Table) -> dict[str, Any]:
-    """Return the videos by decoder, and those that another decoder read than the chosen one."""
+    """Return the videos by decoder, those that another one read than the chosen one, and those in doubt."""
     good = media.filter(pc.is_null(media["error"])).sort_by("video_id")
     decoders = {str(c["values"]): c["counts"] for c in good["decoder"].value_counts().to_pylist()}
+    doubtful = pc.fill_null(pc.match_substring(good["note"], SUSPICIOUS), False)
     fallbacks = good.filter(pc.fill_null(pc.starts_with(good["note"], FALLBACK), False))
     return {
         "decoders": decoders,
         "fallbacks": {row["video_id"]: row["note"] for row in fallbacks.to_pylist()},
+        "suspicious": {
+            row["video_id"]: row["note"].partition(SUSPICIOUS)[2]
+            for row in good.filter(doubtful).select(["video_id", "note"]).to_pylist()
+        },
     }
 
 

@@ -17,6 +17,7 @@ from vrec.core.types import Clip, Modality
 from vrec.encoders.build import OptionalVectors
 from vrec.encoders.moments.encode import MomentEncoder
 from vrec.encoders.moments.vectors import MomentVectors
+from vrec.encoders.view_check import ViewCheck
 from vrec.media.moments.decoded import DecodedMoments
 
 SUMMARY = pa.schema(
@@ -106,10 +107,25 @@ def encode_moments(outcome: VideoOutcome, encoder: MomentEncoder | None) -> None
         return
     found = guard(EncodeFailed, functools.partial(encoder.encode, outcome.row["video_id"], moments))
     if isinstance(found, VideoError):
-        notes = (outcome.row.get("note"), f"no moments: {printable(str(found))}")
-        outcome.row["note"] = "; ".join(note for note in notes if note)
+        _add_note(outcome, f"no moments: {printable(str(found))}")
     else:
         outcome.moments = found
+
+
+def check_views(outcome: VideoOutcome, vectors: Vectors, check: ViewCheck | None) -> None:
+    """Note where an outcome's frames and a coarser view of them disagree, before its clip is given up."""
+    if check is None or outcome.clip is None or outcome.row.get("error") is not None:
+        return
+    doubt = guard(EncodeFailed, functools.partial(check.doubt, outcome.clip, vectors.get("frames")))
+    if isinstance(doubt, VideoError):
+        _add_note(outcome, f"not checked: {printable(str(doubt))}")
+    elif doubt is not None:
+        _add_note(outcome, doubt)
+
+
+def _add_note(outcome: VideoOutcome, note: str) -> None:
+    notes = (outcome.row.get("note"), note)
+    outcome.row["note"] = "; ".join(one for one in notes if one)
 
 
 def summarize(

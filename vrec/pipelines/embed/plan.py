@@ -253,4 +253,6 @@ def recipe_digest(config: EmbedConfig, encoders: Mapping[Modality, str]) -> str:
         media["moments"].pop("timeout_s")
         names = moment_encoder_names(config.moments, encoders)
         recipe["moments"] = {"encoders": dict(names), "kb": config.moments.kb_per_minute}
+    if config.checks is not None:
+        recipe["checks"] = config.checks.model_dump(mode="json")
     return digest(recipe)

@@ -26,6 +26,7 @@ from vrec.core.types import Clip, VideoRef
 from vrec.encoders.build import EncoderSet, build_encoders
 from vrec.encoders.config import EmbedConfig
 from vrec.encoders.moments.encode import MomentEncoder
+from vrec.encoders.view_check import ViewCheck
 from vrec.media.decode import DecodedVideo
 from vrec.media.decode_process import DecodeProcess, DecodeStartError
 from vrec.media.moments import subtitles
@@ -36,6 +37,7 @@ from vrec.pipelines.embed.outcomes import (
     ClipEncoders,
     Vectors,
     VideoOutcome,
+    check_views,
     encode_moments,
     encode_outcomes,
     record_failure,
@@ -84,6 +86,12 @@ class EmbedJob:
             return None
         return MomentEncoder(encoders, self.config.moments, device)
 
+    def view_check(self, encoders: ClipEncoders) -> ViewCheck | None:
+        """Build the check for doctored frames; None where none is wanted."""
+        if self.config.checks is None or not isinstance(encoders, EncoderSet):
+            return None
+        return ViewCheck(encoders, self.config.checks)
+
 
 class FusedEmbedder:
     """Stage from REFS to SUMMARY: decode in a child process, encode here, write one part per batch."""
@@ -97,6 +105,7 @@ class FusedEmbedder:
             started = pool.submit(self._decoder.start)
             self._encoders = job.encoders("cpu")
             self._moments = job.moment_encoder(self._encoders, "cpu")
+            self._check = job.view_check(self._encoders)
             warm_up(self._encoders, job.config)
             started.result()
 
@@ -107,6 +116,7 @@ class FusedEmbedder:
             outcomes, vectors = [], []
             for outcome in decode_refs(batch, self._decoder, self._job):
                 vectors.extend(encode_outcomes([outcome], self._encoders))
+                check_views(outcome, vectors[-1], self._check)
                 encode_moments(outcome, self._moments)
                 # The picture is not needed any more, and a batch of long clips' sound is large.
                 outcome.clip = None
@@ -136,6 +146,7 @@ class EncodeStage:
         device = "cuda" if os.environ.get("CUDA_VISIBLE_DEVICES") else "cpu"
         self._encoders = job.encoders(device)
         self._moments = job.moment_encoder(self._encoders, device)
+        self._check = job.view_check(self._encoders)
         warm_up(self._encoders, job.config)
         self._folder = StorageFolder(job.out)
 
@@ -145,7 +156,8 @@ class EncodeStage:
 
         def run() -> tuple[list[VideoOutcome], list[Vectors]]:
             vectors = encode_outcomes(outcomes, self._encoders)
-            for outcome in outcomes:
+            for outcome, found in zip(outcomes, vectors, strict=True):
+                check_views(outcome, found, self._check)
                 encode_moments(outcome, self._moments)
             return outcomes, vectors
 

@@ -4,21 +4,25 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from ray import serve
 
-from vrec.bundle.catalog import BundleCatalog
+from vrec.bundle.catalog import FINGERPRINTS, BundleCatalog
+from vrec.bundle.fingerprints import load_copy_index
 from vrec.config.serve import ServeConfig
 from vrec.core.errors import EncodeFailed, ServeError, VideoError
 from vrec.core.types import Clip, Modality, Vectors, VideoRef
+from vrec.core.uris import join_uri
 from vrec.encoders.build import EncoderSet, build_encoders
 from vrec.encoders.config import EmbedConfig
 from vrec.encoders.moments.encode import MomentEncoder
 from vrec.encoders.text import clip_text
 from vrec.media.decode_process import DecodeProcess
+from vrec.media.duplicates.lookup import CopyIndex
 from vrec.media.source import local_copy
 from vrec.serving.bundle_swap import ServedBundle, fixes_in_tracebacks
 from vrec.serving.messages import EmbeddedVideo
@@ -36,8 +40,10 @@ SEARCH_WAIT_S = 0.005
 class VideoEmbedder:
     """A bundle's encoders and the killable process that decodes for them; use it from one thread."""
 
-    def __init__(self, config: EmbedConfig, device: str) -> None:
-        media = config.media().model_copy(update={"fingerprint": False, "moments": None})
+    def __init__(self, config: EmbedConfig, device: str, copies: CopyIndex | None = None) -> None:
+        is_compared = copies is not None and len(copies) > 0
+        media = config.media().model_copy(update={"fingerprint": is_compared, "moments": None})
+        self._copies = copies
         self._decoder, self._max_bytes = DecodeProcess(media), config.decode.max_bytes
         self.encoders: EncoderSet = build_encoders(config.encoders, device=device)
         self._moments: MomentEncoder | None = None
@@ -56,7 +62,11 @@ class VideoEmbedder:
         rows_by_modality = self._encode(
             [Clip("upload", decoded.frames, decoded.audio, clip_text(title, tags))]
         )
-        return self._embedded(rows_by_modality, decoded.duration_s, decoded.decode_s, begun)
+        embedded = self._embedded(rows_by_modality, decoded.duration_s, decoded.decode_s, begun)
+        if self._copies is None or decoded.fingerprint is None:
+            return embedded
+        match = self._copies.find(decoded.fingerprint)
+        return embedded if match is None else replace(embedded, copy_of=match.video_id)
 
     def words(self, title: str | None, tags: Sequence[str]) -> EmbeddedVideo:
         """Embed a title and tags as a video that has nothing else; raises EncodeFailed."""
@@ -154,10 +164,13 @@ class EncoderDeployment:
     def _load(self, uri: str) -> tuple[BundleCatalog, VideoEmbedder | None]:
         bundle = BundleCatalog.load(uri)
         loaded, before = self._served.loaded, self._served.bundle
-        # Bundles with the same encoder settings share the loaded encoders.
-        if loaded is not None and before is not None and before.embed == bundle.embed:
+        # Bundles with the same encoder settings and fingerprints share the loaded encoders.
+        if loaded is not None and before is not None and _same_encoders(before, bundle):
             return bundle, loaded
-        return bundle, None if bundle.embed is None else VideoEmbedder(bundle.embed, self._device)
+        if bundle.embed is None:
+            return bundle, None
+        copies = None if bundle.fingerprints is None else load_copy_index(join_uri(uri, FINGERPRINTS))
+        return bundle, VideoEmbedder(bundle.embed, self._device, copies)
 
     def _embedder(self) -> VideoEmbedder:
         if self._served.loaded is None:
@@ -169,3 +182,7 @@ class EncoderDeployment:
 
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(call, *args, **kwargs))
+
+
+def _same_encoders(one: BundleCatalog, other: BundleCatalog) -> bool:
+    return one.embed == other.embed and one.fingerprints == other.fingerprints

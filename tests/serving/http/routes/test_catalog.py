@@ -316,7 +316,7 @@ class Recorded:
 
     def __init__(self, shop, near=()):
         self.shop, self.near, self.changes = shop, list(near), []
-        self.fail_change = self.fail_similar = None
+        self.fail_change = self.fail_similar = self.copy_of = None
         self.looks = 0
         shop.embed, shop.change, shop.similar = self.embed, self.change, self.similar
         self._change = type(shop).change
@@ -325,7 +325,8 @@ class Recorded:
         self.embedded = path, title, tags
         vector = np.ones((1, 3), np.float32)
         vectors = {"text": vector, "frames": vector}
-        return EmbeddedVideo(vectors, {"frames": "f@1", "text": "t@1"}, 2.5, 0.25, 0.5)
+        encoders = {"frames": "f@1", "text": "t@1"}
+        return EmbeddedVideo(vectors, encoders, 2.5, 0.25, 0.5, self.copy_of)
 
     async def change(self, change, expected=None):
         if self.fail_change:
@@ -365,7 +366,7 @@ def test_a_new_video_has_the_facts_of_its_embedding_and_its_neighbors(made, root
         201,
         {
             "video_id": "v", "duration_s": 2.5, "modalities": ["frames", "text"], "decode_s": 0.25,
-            "encode_s": 0.5, "recommendable": True,
+            "encode_s": 0.5, "recommendable": True, "copy_of": None,
             "neighbours": [
                 {"video_id": "mugs/1", "score": 0.5, "title": "A blue mug"},
                 {"video_id": "hats/2", "score": 0.5, "title": None},
@@ -383,6 +384,23 @@ def test_a_new_video_has_the_facts_of_its_embedding_and_its_neighbors(made, root
     assert edit.fields["duration_s"] == 2.5
     assert before - 1 <= edit.fields["published_at"].timestamp() <= after
     assert (edit.fields["uri"], edit.fields["creator_id"]) == (str(root / "a.mp4"), "me")
+
+
+@pytest.mark.parametrize("policy", ["note", "hold_back"])
+@pytest.mark.parametrize("first", ["mugs/1", "gone"])
+def test_a_copy_is_noted_and_held_back_if_the_settings_say_so(made, root, policy, first):
+    app, shop = made(security={"media_roots": [str(root)], "copies": policy})
+    recorded = Recorded(shop)
+    recorded.copy_of = first
+    reply = add(app, root, title="T")
+    assert (reply.status, reply.json["copy_of"]) == (201, first)
+    (edit,) = recorded.changes
+    # One whose first was removed meanwhile is held back by nothing.
+    is_held = policy == "hold_back" and first == "mugs/1"
+    assert (edit.vectors == {}, edit.encoders == {}) == (is_held, is_held)
+    is_new = time.time() - edit.fields["published_at"].timestamp() < 600
+    assert is_new is not is_held
+    assert edit.fields["title"] == "T"
 
 
 def test_ids_are_generated_and_differ(made, root):

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -50,6 +51,8 @@ from vrec.serving.http.schemas.videos import (
 from vrec.serving.messages import CatalogEdit, CatalogEntry, EmbeddedVideo, ListResult, RequestFilters
 from vrec.serving.streams.states import StreamIsLive
 
+LONG_AGO = datetime.fromtimestamp(0, UTC)
+"""Publishing date of a copy of a video without one: without a date it would count as new."""
 NEIGHBORS_SHOWN = 5
 """Similar videos in the response to a new video."""
 
@@ -200,12 +203,23 @@ class _CatalogOperations:
             card |= {"uri": uri, "duration_s": embedded.duration_s, "published_at": datetime.now(UTC)}
             fields_set = {column.name: card.get(column.name) for column in VIDEOS.columns[1:]}
             edit = CatalogEdit(video_id, "add", fields_set, embedded.vectors, embedded.encoders)
+            if embedded.copy_of is not None and self._config.security.copies == "hold_back":
+                edit = await self._without_place(edit, embedded.copy_of)
             await self._backend.change(edit)
             keep_file = True
         finally:
             if not keep_file:
                 await asyncio.to_thread(self.uploads.delete, uri)
         return json_response(await self._add_video_body(video_id, embedded), 201)
+
+    async def _without_place(self, edit: CatalogEdit, first: str) -> CatalogEdit:
+        """Return the addition of a copy without what its content would earn: see `security.copies`."""
+        card = (await self._backend.cards([first])).get(first)
+        # If the first was removed meanwhile, the copy takes its place.
+        if card is None:
+            return edit
+        fields = dict(edit.fields) | {"published_at": card["published_at"] or LONG_AGO}
+        return replace(edit, fields=fields, vectors={}, encoders={})
 
     async def change(
         self, video_id: str, update: UpdateVideoRequest, expected: str | None = None
@@ -260,6 +274,7 @@ class _CatalogOperations:
             "decode_s": embedded.decode_s,
             "encode_s": embedded.encode_s,
             "recommendable": result is not None,
+            "copy_of": embedded.copy_of,
             "neighbours": [
                 {
                     "video_id": item.video_id,

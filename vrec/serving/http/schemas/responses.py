@@ -206,6 +206,9 @@ class AddVideoResponse(ResponseModel):
     """Seconds of encoding."""
     recommendable: bool
     """Whether the video is in the index already; otherwise it will be shortly."""
+    copy_of: str | None
+    """Video of the bundle that shows the same recording, or null: always null if the bundle has no
+    fingerprints (`bundle.fingerprints`)."""
     neighbours: list[NeighborItem]
     """Most similar videos, nearest first."""
 

@@ -1,0 +1,1 @@
+"""Attacks on the content of videos, and defences against them."""
