@@ -30,6 +30,7 @@ COMMANDS = {
     "anonymise": ["E.csv", "--out", "o.csv"],
     "privacy audit": LOG,
     "robustness bench": LOG,
+    "robustness suspects": [*LOG, "--out", "s.parquet"],
     "privacy report": ["--ledger", "l"],
     "privacy bundles": ["--bundles", "b", "--erasures", "e"],
     "train ranker": [*LOG, "--out", "o"],

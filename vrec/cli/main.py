@@ -24,7 +24,12 @@ from vrec.cli.fit import fit, recommend
 from vrec.cli.options import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from vrec.cli.personal_data import anonymise, pseudonymise, scan_pii
 from vrec.cli.privacy import privacy_audit, privacy_bundles, privacy_rekey, privacy_report
-from vrec.cli.robustness import robustness_bench, robustness_content
+from vrec.cli.robustness import (
+    robustness_bench,
+    robustness_content,
+    robustness_release,
+    robustness_suspects,
+)
 from vrec.cli.serve import serve
 from vrec.cli.shard import shard
 from vrec.cli.train import train_encoder, train_ranker
@@ -59,9 +64,11 @@ privacy_app.command("rekey")(privacy_rekey)
 privacy_app.command("bundles")(privacy_bundles)
 
 robustness_app = typer.Typer(
-    help="Robustness: fake shoppers, copied and doctored videos.", no_args_is_help=True
+    help="Robustness: suspicious and fake shoppers, copied and doctored videos.", no_args_is_help=True
 )
 robustness_app.command("bench")(robustness_bench)
+robustness_app.command("suspects")(robustness_suspects)
+robustness_app.command("release")(robustness_release)
 robustness_app.command("content")(robustness_content)
 
 # In the order in which `vrec --help` lists them.

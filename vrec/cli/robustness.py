@@ -5,7 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from vrec.cli.options import EXIT_OK, LogOptions, OutputOptions, SettingsOptions, check_paths, command
+from vrec.cli.options import (
+    EXIT_OK,
+    EventsFormatOptions,
+    LogOptions,
+    OutputOptions,
+    SettingsOptions,
+    check_paths,
+    command,
+    parse_column_map,
+)
 from vrec.cli.output import print_table
 
 
@@ -65,6 +74,73 @@ def print_content(done: Mapping[str, Any]) -> None:
         for row in done["agreement"]:
             cells.append([row["video_id"], row["by"], row["compared"], f"{row['agreement']:.3f}"])
         print_table(cells)
+
+
+@command
+def robustness_suspects(
+    *,
+    events: Annotated[
+        str,
+        typer.Option(
+            help="Events (.parquet, .csv, .tsv or .jsonl), or a data set's folder; a path or a URI."
+        ),
+    ],
+    format_: EventsFormatOptions,
+    out: Annotated[
+        str, typer.Option(help="The table of suspects (.parquet, .csv or .tsv); a path or a URI.")
+    ],
+    videos: Annotated[
+        str | None, typer.Option(help="VIDEOS, for the lengths of films; a path or a URI.")
+    ] = None,
+    before: Annotated[
+        str | None, typer.Option(help="An earlier table, whose releases stay; that of --out by default.")
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(help="A table of user_id and device, if the shop knows them; a path or a URI."),
+    ] = None,
+    run: SettingsOptions,
+) -> int:
+    """Find shoppers who behave abnormally, alone or in groups, and write them down with reasons."""
+    settings = run.settings()
+    mapping = parse_column_map(format_.mapped)
+    check_paths(events=events, videos=videos, before=before, devices=devices)
+    from vrec.pipelines.inputs import InputPaths
+    from vrec.pipelines.suspects import write_suspicions
+
+    paths = InputPaths(events, format_.dataset, mapping, videos)
+    run.show(write_suspicions(paths, out, settings, before=before, devices=devices), print_suspects)
+    return EXIT_OK
+
+
+@command
+def robustness_release(
+    *,
+    table: Annotated[
+        str,
+        typer.Argument(metavar="SUSPECTS", help="A table of `vrec robustness suspects`; a path or a URI."),
+    ],
+    user: Annotated[list[str], typer.Option(help="Id of a shopper to release. May be repeated.")],
+    output: OutputOptions,
+) -> int:
+    """Release suspects by hand: they count in full from now on, whatever later detections find."""
+    check_paths(table=table)
+    from vrec.pipelines.suspects import release_suspects
+
+    output.show(release_suspects(table, user), print_suspects)
+    return EXIT_OK
+
+
+def print_suspects(done: Mapping[str, Any]) -> None:
+    """Print the summary of a table of suspects."""
+    print(
+        f"{done['out']}: {done['suspects']:,} suspects among {done['shoppers']:,} shoppers, "
+        f"{done['released']:,} released by hand"
+    )
+    for row in done["first"]:
+        print(f"  {row['user_id']}: weight {row['weight']:.2f}, score {row['score']:.1f}: {row['reasons']}")
+    if done["suspects"] > len(done["first"]):
+        print(f"  and {done['suspects'] - len(done['first']):,} more")
 
 
 def print_attacks(done: Mapping[str, Any]) -> None:

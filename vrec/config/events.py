@@ -25,3 +25,7 @@ class EventsConfig(BaseConfig):
     of: Recommended = "video"
     """What is recommended: `video`, or `creator`, by which `vrec fit` and `vrec evaluate` take the creators
     of VIDEOS in the place of their videos."""
+    quarantine: str | None = None
+    """Path or URI of a table of `vrec robustness suspects`, or of any `user_id` and `weight`: events of
+    shoppers of weight 0 are left out by every command that fits or counts. Their own lists are not
+    touched."""

@@ -32,6 +32,7 @@ from vrec.events.plain_files import FILE_READERS
 from vrec.events.read import read_events
 from vrec.events.videos import complete_videos, parse_text_columns
 from vrec.pipelines.gates import GateOptions, GateOutcome, gate_events
+from vrec.pipelines.quarantine import QuarantineDrops, without_quarantined
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +87,8 @@ class InputData:
     """INTERACTIONS of a published test split, None without one; `interactions` has none of its rows."""
     gates: GateOutcome | None = None
     """Judgement of the events by the data gates; None where the command has none, or they are off."""
+    quarantine: QuarantineDrops | None = None
+    """What was left out since its shoppers are in quarantine; None without a table of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ def read_inputs(
         GateError: The data is at fault, and the policy stops.
     """
     log = _read_log(paths, paths.events, config)
-    dataset = log.dataset
+    dataset, drops = _without_quarantined(log.dataset, config)
     videos = read_videos(paths.videos) if paths.videos else dataset.videos
     embeddings = _read_embeddings(paths.embeddings, modality) if paths.embeddings else None
     content = None if videos is None and embeddings is None else CatalogContent(videos, embeddings)
@@ -174,7 +177,7 @@ def read_inputs(
         follows = consents.keep_follows(read_follows(paths.follows))
         content = replace(content or CatalogContent(), follows=follows)
     return InputData(
-        name=dataset.name if paths.dataset in (None, *DATASETS) else mask_credentials(paths.events),
+        name=_name(dataset, paths),
         events=recommended(events),
         interactions=weigh(dataset.events),
         content=content,
@@ -187,7 +190,19 @@ def read_inputs(
         about_creators=_about_creators(dataset.events, consents) if config.of == "video" else None,
         consent=None if paths.consent is None else _consent_drops(of_shoppers, events, absent, paths.consent),
         gates=outcome,
+        quarantine=drops,
     )
+
+
+def _without_quarantined(
+    dataset: PublicDataset, config: EventsConfig
+) -> tuple[PublicDataset, QuarantineDrops | None]:
+    events, drops = without_quarantined(dataset.events, config.quarantine)
+    return replace(dataset, events=events), drops
+
+
+def _name(dataset: PublicDataset, paths: InputPaths) -> str:
+    return dataset.name if paths.dataset in (None, *DATASETS) else mask_credentials(paths.events)
 
 
 def _judge(
@@ -286,10 +301,10 @@ def log_end(events: pa.Table) -> int | None:
 
 
 def inputs_report(inputs: InputData) -> dict[str, Any]:
-    """Return the entries `consent` and `gates`, the latter with what the data gates found and cut, if any."""
-    found = inputs.gates
+    """Return the entries `consent`, `quarantine` and `gates`, if there is any."""
+    found, held = inputs.gates, inputs.quarantine
     gates = {} if found is None or not found.report.findings else {"gates": found.as_json()}
-    return consent_report(inputs) | gates
+    return consent_report(inputs) | ({} if held is None else {"quarantine": asdict(held)}) | gates
 
 
 def input_fingerprint(inputs: InputData) -> str:

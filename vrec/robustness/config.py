@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
+from vrec.robustness.behavior.config import SuspectsConfig
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -68,3 +69,5 @@ class RobustnessConfig(BaseConfig):
     """Defences of fits."""
     bench: AttackBenchConfig = Field(default_factory=AttackBenchConfig)
     """`vrec robustness bench`."""
+    suspects: SuspectsConfig = Field(default_factory=SuspectsConfig)
+    """`vrec robustness suspects`."""
