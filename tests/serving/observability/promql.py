@@ -4,12 +4,15 @@ import re
 from dataclasses import dataclass, field
 
 TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d+)?(?![\w.]))|(?P<name>[a-zA-Z_:][\w:]*)|(?P<text>\"[^\"\n]*\")"
+    r"\s*(?:(?P<number>\d+(?:\.\d+)?(?![\w.]))|(?P<duration>\d+[smhd](?!\w))|(?P<name>[a-zA-Z_:][\w:]*)|(?P<text>\"[^\"\n]*\")"
     r"|(?P<range>\[\d+[smhd]\])|(?P<operator>==|!=|>=|<=|=~|!~|[-+*/(){},<>=]))"
 )
 COMPARISONS = ("==", "!=", ">", "<", ">=", "<=")
 OPERATORS = (*COMPARISONS, "+", "-", "*", "/", "and", "or", "unless")
-FUNCTIONS = ("rate", "increase", "histogram_quantile", "vector", "absent", "clamp_min", "max_over_time")
+FUNCTIONS = (
+    *("rate", "increase", "histogram_quantile", "vector", "absent", "clamp_min", "max_over_time"),
+    *("deriv", "predict_linear"),
+)
 AGGREGATIONS = ("sum", "max", "min", "avg", "count")
 
 
@@ -120,4 +123,7 @@ class _Parser:
             self.take("}")
         if self.kind() == "range":
             selector.range = self.take()[1:-1]
+        if self.peek() == "offset":
+            self.take()
+            self.take(kind="duration")
         self.query.selectors.append(selector)
