@@ -43,6 +43,7 @@ OF_NOBODY = {
     "stream_content": "followers of live streams",
     "rules": "rules of the shop",
     "experiment": "A/B tests; arms are computed from ids",
+    "privacy_keys": "a code by which the store knows its key",
     "audit": "calls, without the ids of shoppers",
     "erasures": "the fact that there was one",
     "search-periods": "the key of the present period",
