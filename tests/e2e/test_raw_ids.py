@@ -199,10 +199,24 @@ def test_nothing_that_was_sent_is_left_anywhere_and_another_key_keeps_all(servic
     # The id of a request is kept as it is sent: one leak, which the search has to find.
     service.send("POST", "/v1/events", event("u", "x", videos[0], request_id=LEAK))
     service.stop()
+    if service.store["kind"] == "sqlite":
+        refuses_another_key(service)
     assert words_in(service.said) == set()
     assert len(list(service.ray.rglob("*.log"))) > 3
     found = leaks(tmp_path, service.ray)
     assert {word for words in found.values() for word in words} == {LEAK}, found
+
+
+def refuses_another_key(service):
+    """Start the service with the old key alone, which it refuses before Ray starts, and nothing changes."""
+    store = Path(service.store["path"])
+    before, env = store.read_bytes(), service.env | {"VREC_PRIVACY_KEY": KEYS["VREC_OLD_KEY"]}
+    words = [*service.settings(), "--set", "serve.privacy.old_key=null"]
+    code, out, err = vrec("serve", *words, env=env)
+    assert (code, "starting Ray" in err) == (1, False), out + err
+    assert f"the store {store} was written with another key of pseudonyms than VREC_PRIVACY_KEY" in err
+    assert "run `vrec privacy rekey`" in err
+    assert store.read_bytes() == before
 
 
 def move_by_command(service, folder):

@@ -318,8 +318,9 @@ def test_events_are_loaded_in_commits_and_counted_once(tmp_path, shop_bundle, mo
     assert deploy.load_events(config, events()) == 0
 
 
-def test_a_service_that_knows_pseudonyms_alone_is_given_no_other_ids(tmp_path, shop_bundle):
+def test_a_service_that_knows_pseudonyms_alone_is_given_no_other_ids(tmp_path, shop_bundle, monkeypatch):
     privacy = {"key": "VREC_PRIVACY_KEY"}
+    monkeypatch.setenv("VREC_PRIVACY_KEY", "k" * 32)
     config = ServeConfig.model_validate(
         {"bundle": shop_bundle.uri, "data": str(tmp_path), "privacy": privacy}
     )
@@ -329,13 +330,18 @@ def test_a_service_that_knows_pseudonyms_alone_is_given_no_other_ids(tmp_path, s
     known = [door.shopper(one) for one in ("u1", "session:s", "domain:social:a")]
     rows = [event(f"e{n}", user_id=name) for n, name in enumerate(known)]
     assert deploy.load_events(config, events(*rows)) == 3
+    monkeypatch.setenv("VREC_PRIVACY_KEY", "o" * 32)
+    with pytest.raises(PrivacyError, match="another key"):
+        deploy.load_events(config, events(event("e9", user_id=known[0])))
+    monkeypatch.setenv("VREC_PRIVACY_KEY", "k" * 32)
+    assert deploy.load_events(config, events(event("e9", user_id=known[0]))) == 1, "it was not taken before"
 
 
 def test_a_store_in_service_takes_no_events_from_beside_it(tmp_path, shop_bundle, monkeypatch):
     def locked(*_):
         raise StoreError("locked", fix="another fix")
 
-    monkeypatch.setattr(deploy, "open_store", locked)
+    monkeypatch.setattr(deploy, "open_own_store", locked)
     config = ServeConfig.model_validate({"bundle": shop_bundle.uri, "data": str(tmp_path)})
     with pytest.raises(StoreError, match=r"^locked") as error:
         deploy.load_events(config, events())

@@ -60,6 +60,7 @@ def serve(
     from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
     from vrec.serving.app import check_host
     from vrec.serving.deploy import deploy_service, load_events, stop_service, with_absolute_paths
+    from vrec.serving.deployments.own_store import check_stored_keys
     from vrec.serving.door.backend import check_door
 
     config = with_absolute_paths(settings.serve)
@@ -67,6 +68,7 @@ def serve(
     if owns_ray:
         # Elsewhere the nodes have the keys.
         check_door(config)
+        check_stored_keys(config)
     if events is not None:
         from vrec.events.read import read_events
 

@@ -19,13 +19,13 @@ from vrec.config.serve import ServeConfig, TenantConfig
 from vrec.core.errors import BundleError, ServeError, StoreError, VrecError
 from vrec.core.uris import absolute_uri
 from vrec.privacy.door.ids import check_pseudonyms
-from vrec.profiles.stores.factory import open_store
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.serving.app import check_host, check_tenants, deployments, user_config
 from vrec.serving.bundle_swap import FIX_NOTE
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.change_lock import only_change
 from vrec.serving.deployments.api import DRAIN_TIMEOUT_S
+from vrec.serving.deployments.own_store import open_own_store
 from vrec.serving.ray_internals import (
     blocking_handle,
     deploy_applications,
@@ -292,7 +292,8 @@ def load_events(config: ServeConfig, events: pa.Table) -> int:
         The number of events that the store did not have.
 
     Raises:
-        PrivacyError: The service knows shoppers by pseudonyms, and the events have others.
+        PrivacyError: The service knows shoppers by pseudonyms, and the events have others; or the store was
+            written with another key, or a key cannot be read.
         StoreError: The store cannot be opened or written, for example because a service uses it.
     """
     config = with_absolute_paths(config)
@@ -301,7 +302,7 @@ def load_events(config: ServeConfig, events: pa.Table) -> int:
     bundle = BundleCatalog.load(config.bundle)
     try:
         profiles = bundle.profiles.with_own_kinds(config.own_kinds)
-        store = open_store(config.store, CurrentVideoFacts(bundle).find, profiles)
+        store = open_own_store(config, DEFAULT_TENANT, CurrentVideoFacts(bundle).find, profiles)
     except StoreError as error:
         fix = "load events before the service starts, or send them to it over HTTP"
         raise StoreError(str(error), fix=fix) from None

@@ -2,17 +2,20 @@
 
 import asyncio
 from contextlib import closing
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tests.serving.deployments.test_profiles import config_in
+from vrec.config.serve import TenantConfig
 from vrec.core.errors import PrivacyError
 from vrec.privacy.consent.table import ConsentAnswer, ConsentTable
 from vrec.privacy.door.key_check import KEYS_TABLE
+from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.profiles.update import ProfilesConfig
-from vrec.serving.deployments.own_store import open_own_store
+from vrec.serving.deployments.own_store import check_stored_keys, open_own_store
 from vrec.serving.deployments.profiles import ProfilesDeployment
 from vrec.serving.door.backend import open_door
 from vrec.serving.door.job import rekey
@@ -57,6 +60,28 @@ def test_a_store_is_opened_with_the_key_of_its_first_start_alone(settings):
     refused(settings(FIRST), "FIRST", tenant="shop-b")
     with opened(settings(FIRST)) as store:
         assert store.states_after(KEYS_TABLE, 0, 9)[0][2] == kept
+
+
+def test_the_stores_of_all_shops_are_checked_before_a_start_and_nothing_is_noted(settings, monkeypatch):
+    def shops(privacy):
+        config = settings(privacy)
+        tenants = {"b": TenantConfig(bundle=config.bundle), "new": TenantConfig(bundle=config.bundle)}
+        return config.model_copy(update={"tenants": tenants})
+
+    check_stored_keys(shops(FIRST))
+    if not isinstance(shops(FIRST).store, SqliteConfig):
+        return
+    for tenant in ("", "b"):
+        config = shops(FIRST).of_tenant(tenant) if tenant else shops(FIRST)
+        with opened(config, tenant) as store:
+            noted = store.states_after(KEYS_TABLE, 0, 9)
+            check_stored_keys(shops(FIRST))
+            check_stored_keys(shops(BOTH))
+            for wrong in (SECOND, {}):
+                with pytest.raises(PrivacyError, match="the store"):
+                    check_stored_keys(shops(wrong))
+            assert store.states_after(KEYS_TABLE, 0, 9) == noted
+        Path(config.store.path).unlink()
 
 
 def test_a_key_is_changed_by_the_rekeying_and_refusals_stay(settings, tmp_path):

@@ -26,12 +26,16 @@ _FIX = (
 )
 
 
-class KeyStates(Protocol):
-    """Part of a StateTable that check values need."""
+class KeyReader(Protocol):
+    """Part of a StateTable that reading check values needs."""
 
     def states(self, table: str, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
         """See StateTable."""
         ...
+
+
+class KeyStates(KeyReader, Protocol):
+    """Part of a StateTable that check values need."""
 
     def put_state(self, table: str, key: str, state: bytes, *, expected: int | None = None) -> int | None:
         """See StateTable."""
@@ -73,17 +77,34 @@ def check_store_key(
         PrivacyError: Shoppers are under another key than those of the settings, or a key cannot be read.
         StoreError: The store cannot be read or written.
     """
-    names = [name for name in (config.key, config.old_key) if name is not None]
-    given = [check_value(read_key(name, environment), tenant) for name in names]
     for _ in range(ATTEMPTS):
-        version, noted = _noted(states)
-        if not set(noted) <= set(given):
-            raise PrivacyError(_reason(names, given, noted, store), fix=_FIX)
+        version, noted, given = _matched(states, config, tenant, store, environment)
         if not given or noted[:1] == given[:1]:
             return
         if _put(states, given, version):
             return
     raise StoreError(f"{store}: the check values of keys are changed faster than they can be written")
+
+
+def require_store_key(states: KeyReader, config: DoorConfig, tenant: str, store: str) -> None:
+    """Check the keys of a store as `check_store_key` does, and note nothing; errors are those of it."""
+    _matched(states, config, tenant, store, None)
+
+
+def _matched(
+    states: KeyReader, config: DoorConfig, tenant: str, store: str, environment: Mapping[str, str] | None
+) -> tuple[int, list[bytes], list[bytes]]:
+    """Return the version of a store's check values, the values, and those of the settings.
+
+    Raises:
+        PrivacyError: The settings lack the key of one of the store's.
+    """
+    names = [name for name in (config.key, config.old_key) if name is not None]
+    given = [check_value(read_key(name, environment), tenant) for name in names]
+    version, noted = _noted(states)
+    if not set(noted) <= set(given):
+        raise PrivacyError(_reason(names, noted, store), fix=_FIX)
+    return version, noted, given
 
 
 def end_rekeying(states: KeyStates, config: DoorConfig, tenant: str, store: str) -> None:
@@ -108,7 +129,7 @@ def end_rekeying(states: KeyStates, config: DoorConfig, tenant: str, store: str)
     raise StoreError(f"{store}: the check values of keys are changed faster than they can be written")
 
 
-def _reason(names: Sequence[str], given: Sequence[bytes], noted: Sequence[bytes], store: str) -> str:
+def _reason(names: Sequence[str], noted: Sequence[bytes], store: str) -> str:
     if not names:
         return f"{store} was written with a key of pseudonyms, and serve.privacy.key is not set"
     given_names = " and ".join(names)
@@ -120,7 +141,7 @@ def _reason(names: Sequence[str], given: Sequence[bytes], noted: Sequence[bytes]
     return f"{store} was written with another key of pseudonyms than {given_names}"
 
 
-def _noted(states: KeyStates) -> tuple[int, list[bytes]]:
+def _noted(states: KeyReader) -> tuple[int, list[bytes]]:
     """Return the version of the check values, 0 without any, and the values: the key's, the old one's."""
     version, packed = states.states(KEYS_TABLE, [_CHECKS]).get(_CHECKS, (0, b""))
     return version, list(msgpack.unpackb(packed)) if version else []
