@@ -77,6 +77,20 @@ def _problem(frame: pl.DataFrame, name: str, column: pl.Series) -> str | None:
             return describe_invalid(frame, name, unknown, "that are neither true nor false")
 
 
+@dataclass(frozen=True, slots=True)
+class ShopperForms:
+    """Facts about the shoppers of EVENTS, or of some shards of them, by which answers are checked."""
+
+    pseudonyms: frozenset[bool]
+    """Whether ids are pseudonyms: both values where some are."""
+    answered: frozenset[str]
+    """Those with an answer about fits other than the default."""
+
+    def __or__(self, other: "ShopperForms") -> "ShopperForms":
+        """Return the facts of both."""
+        return ShopperForms(self.pseudonyms | other.pseudonyms, self.answered | other.answered)
+
+
 @dataclass(frozen=True)
 class ShopperConsents:
     """Last answers of shoppers."""
@@ -106,11 +120,17 @@ class ShopperConsents:
         answers = self._last.filter(pl.col("purpose").is_in(purposes) & (pl.col("given") != self.default))
         return answers.get_column("user_id").unique(maintain_order=True)
 
-    def count_absent(self, events: pa.Table, uri: str, log: str) -> int:
+    def forms_of(self, users: pa.Array) -> ShopperForms:
+        """Return the facts about distinct shoppers, before anybody is left out."""
+        ids = pl.Series(users, dtype=pl.String)
+        answered = ids.filter(ids.is_in(self._differing("train").implode()))
+        return ShopperForms(frozenset(map(_has_pseudonym, ids)), frozenset(answered))
+
+    def count_absent(self, events: ShopperForms, uri: str, log: str) -> int:
         """Return how many shoppers answered about fits otherwise than the default and are not in EVENTS.
 
         Args:
-            events: EVENTS, before anybody is left out.
+            events: Facts about the shoppers of EVENTS.
             uri: Name of CONSENTS in messages.
             log: Name of EVENTS in messages.
 
@@ -118,14 +138,12 @@ class ShopperConsents:
             EventsError: The answers of some shoppers are under pseudonyms and nobody in EVENTS is, or the
                 reverse, so that these answers would leave nobody out.
         """
-        users = pl.Series(pc.unique(events.column("user_id")), dtype=pl.String)
-        forms = {_has_pseudonym(user) for user in users}
         for pseudonyms in (True, False):
             lost = [one for one in self._differing("train", "link") if _has_pseudonym(one) == pseudonyms]
-            if lost and forms == {not pseudonyms}:
+            if lost and events.pseudonyms == {not pseudonyms}:
                 raise EventsError(_form_problem(len(lost), uri, log, pseudonyms), fix=_FORM_FIX[pseudonyms])
         answered = self._differing("train")
-        absent = int((~answered.is_in(users.implode())).sum())
+        absent = len(answered) - len(events.answered)
         if self.default and absent and absent == len(answered):
             warnings.warn(
                 f"{uri}: none of the {absent:,} shoppers who refuse fits is in {log}, so that nobody is left "

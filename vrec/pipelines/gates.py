@@ -93,28 +93,39 @@ def gate_events(
     config = options.apply(config)
     if config.policy == "skip" or not events.num_rows:
         return None
-    good = _good_days(config, options.folder)
+    good = good_days_of(config, options.folder)
     frame = to_polars(events)
     gate = count_events(frame, videos, config, has_clock=has_clock)
-    report = _with_conflicts(gate.report(good), conflicts)
+    report = with_conflicts(gate.report(good), conflicts)
     faults = report.faults
-    if faults and config.policy == "stop":
-        raise GateError(f"data at fault, nothing is fitted: {_named(faults)}")
+    stop_at_faults(report, config)
     dropped = frame.clear()
     if faults and config.policy == "cut":
         dropped = _cut(frame, faults, gate, config)
         kept = frame.join(dropped.select("event_id"), on="event_id", how="anti", maintain_order="left")
         gate = count_events(kept, videos, config, has_clock=has_clock)
-    for finding in report.findings:
-        if config.policy == "warn" and finding.level == "fault":
-            warnings.warn(f"data at fault: {finding}", DataWarning, stacklevel=2)
-        else:
-            _log.info("data check: %s", finding)
+    show_findings(report, config)
     ids = dropped["event_id"].to_arrow().cast(pa.string())
     return GateOutcome(report, gate.good_days(), ids, config.policy)
 
 
-def _good_days(config: GatesConfig, folder: str | None) -> GoodDays | None:
+def stop_at_faults(report: GateReport, config: GatesConfig) -> None:
+    """Raise GateError for faults where the policy stops."""
+    if report.faults and config.policy == "stop":
+        raise GateError(f"data at fault, nothing is fitted: {_named(report.faults)}")
+
+
+def show_findings(report: GateReport, config: GatesConfig) -> None:
+    """Log the findings; give DataWarnings for faults where the policy is to warn."""
+    for finding in report.findings:
+        if config.policy == "warn" and finding.level == "fault":
+            warnings.warn(f"data at fault: {finding}", DataWarning, stacklevel=3)
+        else:
+            _log.info("data check: %s", finding)
+
+
+def good_days_of(config: GatesConfig, folder: str | None) -> GoodDays | None:
+    """Return the good days that events are compared with, None without any; raises SourceError."""
     if config.against is not None:
         return read_good_days(config.against)
     return None if folder is None else find_good_days(folder)
@@ -136,7 +147,7 @@ def batches_of(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
         yield frame.slice(first, BATCH_ROWS)
 
 
-def _with_conflicts(report: GateReport, conflicts: tuple[int, str]) -> GateReport:
+def with_conflicts(report: GateReport, conflicts: tuple[int, str]) -> GateReport:
     """Return a report with the event_ids that several contents shared when the table was read."""
     count, example = conflicts
     if not count or count < 0.001 * report.rows:

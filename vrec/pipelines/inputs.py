@@ -4,7 +4,7 @@ import csv
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,15 +22,18 @@ from vrec.core.tables import read_embeddings, tables_digest
 from vrec.core.types import CatalogContent, Modality
 from vrec.core.uris import read_file, resolve, uri_name
 from vrec.events.config import Recommended
-from vrec.events.consents import CONSENTS, ShopperConsents, read_consents
-from vrec.events.creators import read_follows, with_creators, without_creator_events
+from vrec.events.consents import CONSENTS, ShopperConsents, ShopperForms, read_consents
+from vrec.events.creators import read_follows
 from vrec.events.datasets import DATASETS, PublicDataset
 from vrec.events.formats import load_columns
 from vrec.events.interactions import weigh_events
 from vrec.events.links import link_shoppers, other_domains, read_links, without_accounts
 from vrec.events.plain_files import FILE_READERS
 from vrec.events.read import read_events
+from vrec.events.shards.manifest import open_shards
+from vrec.events.shards.weigh import recommended_rows
 from vrec.events.videos import complete_videos, parse_text_columns
+from vrec.pipelines.consent_drops import ConsentDrops, consent_drops
 from vrec.pipelines.gates import GateOptions, GateOutcome, gate_events
 from vrec.pipelines.quarantine import QuarantineDrops, without_quarantined
 
@@ -38,24 +41,6 @@ _log = logging.getLogger(__name__)
 
 TEXT_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
 """Endings of the names of tables of text; every other table is Parquet."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConsentDrops:
-    """Events that a command left out, since their shoppers do not consent to fits."""
-
-    shoppers: int
-    """Shoppers with events."""
-    events: int
-    not_in_log: int = 0
-    """Shoppers whose answers about fits are not the default, and who have no events."""
-
-    def __str__(self) -> str:
-        """Return it in words."""
-        left = f"{self.events:,} events of {self.shoppers:,} shoppers without consent to fits are left out"
-        if not self.not_in_log:
-            return left
-        return f"{left}; {self.not_in_log:,} other shoppers with answers about fits are not in the log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,22 +130,23 @@ def read_inputs(
     log = _read_log(paths, paths.events, config)
     dataset, drops = _without_quarantined(log.dataset, config)
     videos = read_videos(paths.videos) if paths.videos else dataset.videos
-    embeddings = _read_embeddings(paths.embeddings, modality) if paths.embeddings else None
-    content = None if videos is None and embeddings is None else CatalogContent(videos, embeddings)
-    recommended = _recommended(config.of, videos)
-    consents = _read_consents(paths, config)
+    check_recommended(config.of, videos)
+    recommended = recommended_rows(config.of, videos)
+    consents = consents_of(paths, config)
+    content = read_content(paths, config.of, modality, videos, consents)
     linked = without_accounts
     if paths.links is not None:
         links = consents.keep_links(_read_links(paths.links, videos))
         assert content is not None  # links need videos
-        content = replace(content, other_domains=other_domains(links))
-        linked = partial(link_shoppers, videos=content.videos, links=links, at=datetime.now(UTC))
+        if config.of == "video":
+            content = replace(content, other_domains=other_domains(links))
+        linked = partial(link_shoppers, videos=videos, links=links, at=datetime.now(UTC))
 
     def weigh(events: pa.Table) -> pa.Table:
         return recommended(weigh_events(consents.keep(linked(events), "train"), config.interest, videos))
 
     of_shoppers = linked(dataset.events)
-    absent = _count_absent(consents, of_shoppers, paths)
+    absent = count_absent(consents, consents.forms_of(pc.unique(of_shoppers.column("user_id"))), paths)
     events = consents.keep(of_shoppers, "train")
     # After consent: nothing is counted of those who do not agree.
     outcome = None if gates is None else _judge(log, events, videos, config, gates)
@@ -171,11 +157,6 @@ def read_inputs(
         None if path is None else weigh(_read_log(paths, path, config).dataset.events)
         for path in (paths.validation, paths.test)
     )
-    if config.of == "creator":
-        content = CatalogContent()
-    if paths.follows is not None:
-        follows = consents.keep_follows(read_follows(paths.follows))
-        content = replace(content or CatalogContent(), follows=follows)
     return InputData(
         name=_name(dataset, paths),
         events=recommended(events),
@@ -222,43 +203,55 @@ def _about_creators(events: pa.Table, consents: ShopperConsents) -> pa.Table:
     return consents.keep(events.filter(about), "train")
 
 
-def _read_consents(paths: InputPaths, config: EventsConfig) -> ShopperConsents:
+def consents_of(paths: InputPaths, config: EventsConfig) -> ShopperConsents:
     """Return the consents of shoppers; without a table of them everybody consents."""
     if paths.consent is None:
         return ShopperConsents(CONSENTS.arrow().empty_table(), default=True)
     return ShopperConsents(read_consents(paths.consent), default=config.consent_default == "given")
 
 
-def _count_absent(consents: ShopperConsents, events: pa.Table, paths: InputPaths) -> int:
+def read_content(
+    paths: InputPaths,
+    of: Recommended,
+    modality: Modality,
+    videos: pa.Table | None,
+    consents: ShopperConsents,
+) -> CatalogContent | None:
+    """Return the content of the catalog with VIDEOS, and FOLLOWS of shoppers who consent to fits.
+
+    Raises:
+        SourceError, EventsError: A table cannot be read.
+    """
+    embeddings = _read_embeddings(paths.embeddings, modality) if paths.embeddings else None
+    content = None if videos is None and embeddings is None else CatalogContent(videos, embeddings)
+    if of == "creator":
+        content = CatalogContent()
+    if paths.follows is None:
+        return content
+    follows = consents.keep_follows(read_follows(paths.follows))
+    return replace(content or CatalogContent(), follows=follows)
+
+
+def count_absent(consents: ShopperConsents, forms: ShopperForms, paths: InputPaths) -> int:
     """Return how many shoppers with answers that count are not in EVENTS; see ShopperConsents."""
     if paths.consent is None:
         return 0
-    return consents.count_absent(events, mask_credentials(paths.consent), mask_credentials(paths.events))
+    return consents.count_absent(forms, mask_credentials(paths.consent), mask_credentials(paths.events))
 
 
 def _consent_drops(events: pa.Table, kept: pa.Table, absent: int, uri: str) -> ConsentDrops:
     """Return what the consents at `uri` left out; raises EventsError if nothing is left."""
-    if events.num_rows and not kept.num_rows:
-        raise EventsError(
-            f"{mask_credentials(uri)}: no shopper with events consents to fits",
-            fix="check the table given to --consent, and events.consent_default",
-        )
     users = [len(table.column("user_id").unique()) for table in (events, kept)]
-    drops = ConsentDrops(users[0] - users[1], events.num_rows - kept.num_rows, absent)
-    _log.info("%s", drops)
-    return drops
+    return consent_drops((users[0], users[1]), (events.num_rows, kept.num_rows), absent, uri)
 
 
-def _recommended(of: Recommended, videos: pa.Table | None) -> Callable[[pa.Table], pa.Table]:
-    """Return the function that gives a table's rows for what is recommended."""
-    if of == "video":
-        return without_creator_events
-    if videos is None:
+def check_recommended(of: Recommended, videos: pa.Table | None) -> None:
+    """Raise ConfigError where creators are to be recommended and no table has those of the videos."""
+    if of == "creator" and videos is None:
         raise ConfigError(
             "events.of creator needs the creator of each video",
             fix="give --videos a VIDEOS table with `creator_id`",
         )
-    return partial(with_creators, videos=videos)
 
 
 def _read_links(uri: str, videos: pa.Table | None) -> pa.Table:
@@ -279,6 +272,10 @@ def _read_log(paths: InputPaths, uri: str, config: EventsConfig) -> _EventLog:
     """Read the events at `uri` in the layout of `paths`."""
     if paths.dataset is None:
         log = read_events(uri, paths.mapping, config.read, own_kinds=config.interest.own_kinds)
+        if (shards := open_shards(uri)) is not None:
+            # Of the files that the shards were made from.
+            counts = shards.duplicates + log.duplicates, shards.future + log.future
+            log = replace(log, duplicates=counts[0], future=counts[1], conflicts=shards.conflicts)
         dataset = PublicDataset(mask_credentials(uri), log.events, None, has_timestamps=True, note="")
         return _EventLog(dataset, log.duplicates, log.future, log.conflicts)
     readers = {**DATASETS, **FILE_READERS}
@@ -292,7 +289,15 @@ def _read_log(paths: InputPaths, uri: str, config: EventsConfig) -> _EventLog:
 
 def consent_report(inputs: InputData) -> dict[str, Any]:
     """Return the entry `consent` of a report: what was left out; empty without CONSENTS."""
-    return {} if inputs.consent is None else {"consent": asdict(inputs.consent)}
+    return report_of(inputs.consent, None)
+
+
+def report_of(consent: ConsentDrops | None, gates: GateOutcome | None) -> dict[str, Any]:
+    """Return the entries `consent` and `gates` of a report, of what there is."""
+    left_out = {} if consent is None else {"consent": asdict(consent)}
+    if gates is None or not gates.report.findings:
+        return left_out
+    return left_out | {"gates": gates.as_json()}
 
 
 def log_end(events: pa.Table) -> int | None:
@@ -302,9 +307,8 @@ def log_end(events: pa.Table) -> int | None:
 
 def inputs_report(inputs: InputData) -> dict[str, Any]:
     """Return the entries `consent`, `quarantine` and `gates`, if there is any."""
-    found, held = inputs.gates, inputs.quarantine
-    gates = {} if found is None or not found.report.findings else {"gates": found.as_json()}
-    return consent_report(inputs) | ({} if held is None else {"quarantine": asdict(held)}) | gates
+    held = {} if inputs.quarantine is None else {"quarantine": asdict(inputs.quarantine)}
+    return consent_report(inputs) | held | report_of(None, inputs.gates)
 
 
 def input_fingerprint(inputs: InputData) -> str:

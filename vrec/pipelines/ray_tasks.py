@@ -26,6 +26,16 @@ class RayTasks:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self._most = int(max(node.get("memory", 0) for node in nodes))
 
+    on_ray = True
+
+    def fetch(self, payload: Payload) -> Any:
+        """Return the value of a reference; see `TaskRunner`."""
+        return ray.get(payload)
+
+    def share(self, value: Any) -> Payload:
+        """Put a value into the object store; see `TaskRunner`."""
+        return ray.put(value)
+
     def run(self, calls: Sequence[TaskCall]) -> list[tuple[Any, list[Payload]]]:
         """Run the calls side by side; see `TaskRunner`."""
         memory = [min(call.memory, self._most) for call in calls]
@@ -36,7 +46,9 @@ class RayTasks:
 
     @staticmethod
     def _start(call: TaskCall, memory: int) -> list[Payload]:
-        task: Any = _call.options(num_cpus=1, memory=memory, num_returns=1 + call.payloads)
+        task: Any = _call.options(
+            num_cpus=call.cpus, num_gpus=call.gpus, memory=memory, num_returns=1 + call.payloads
+        )
         refs = task.remote(call.function, *call.arguments)
         return [*refs] if call.payloads else [refs]
 

@@ -28,10 +28,23 @@ class TaskCall:
     memory: int
     """Bytes that the call needs, by estimate."""
     payloads: int = 0
+    cpus: float = 1.0
+    gpus: float = 0.0
 
 
 class TaskRunner(Protocol):
     """Runner of calls, here or elsewhere."""
+
+    on_ray: bool
+    """Whether calls run as tasks on Ray."""
+
+    def fetch(self, payload: Payload) -> Any:
+        """Return the value of a payload in this process."""
+        ...
+
+    def share(self, value: Any) -> Payload:
+        """Return a value that several calls have among their arguments, to be stored once."""
+        ...
 
     def run(self, calls: Sequence[TaskCall]) -> list[tuple[Any, list[Payload]]]:
         """Run calls and return the summary and the payloads of each, in their order.
@@ -43,6 +56,16 @@ class TaskRunner(Protocol):
 
 class LocalTasks:
     """Runner in this process; a payload is the value itself."""
+
+    on_ray = False
+
+    def fetch(self, payload: Payload) -> Any:
+        """Return the payload; see `TaskRunner`."""
+        return payload
+
+    def share(self, value: Any) -> Payload:
+        """Return the value; see `TaskRunner`."""
+        return value
 
     def run(self, calls: Sequence[TaskCall]) -> list[tuple[Any, list[Payload]]]:
         """Run the calls one after the other; see `TaskRunner`."""

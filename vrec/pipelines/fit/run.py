@@ -14,7 +14,7 @@ from vrec.core.errors import ModelError
 from vrec.core.masking import mask_credentials
 from vrec.core.tables import MANIFEST, StorageFolder
 from vrec.core.types import CatalogContent
-from vrec.core.uris import absolute_uri, is_uri, join_uri
+from vrec.core.uris import absolute_uri, join_uri
 from vrec.events.hiding import last_hides
 from vrec.events.interactions import DAY_US, aggregate_interactions
 from vrec.pipelines.fit.defence import defend_inputs, hide_left_out
@@ -26,6 +26,7 @@ from vrec.pipelines.fit.local import (
     fits_here,
     write_shard,
 )
+from vrec.pipelines.fit.sharded import TRIALS, fit_shards, large_shards, trials_folder
 from vrec.pipelines.gates import GateOptions
 from vrec.pipelines.inputs import InputData, InputPaths, inputs_report, read_inputs
 from vrec.retrieval.base import MatrixRecommender
@@ -36,9 +37,6 @@ from vrec.retrieval.registry import load_recommender
 
 _log = logging.getLogger(__name__)
 
-TRIALS = "trials"
-"""Subfolder of a model for the finished trials of an unfinished fit; removed when the model is saved."""
-
 
 def fit(
     inputs: InputPaths, out: str, settings: Settings, *, model: str, address: str | None = None
@@ -47,7 +45,8 @@ def fit(
 
     Where `auto` was interrupted, the same command continues after the trials that it had finished.
     A small fit runs in this process (see `fit.local_interactions`), any other as a task on the cluster, where
-    a model that is computed in blocks spreads them over the cluster.
+    a model that is computed in blocks spreads them over the cluster. Events in shards, if there are many, are
+    weighed there too, and this process holds none of them.
 
     Raises:
         EventsError, SchemaError, SourceError, FitError: the input cannot be used.
@@ -57,6 +56,10 @@ def fit(
     """
     check_kind(model)
     StorageFolder(out).check_writable()
+    if (table := large_shards(inputs, settings, address)) is not None:
+        done = fit_shards(table, inputs, out, settings, model=model, address=address)
+        if done is not None:
+            return done
     data = read_inputs(inputs, settings.events, settings.fit.modality, GateOptions(out))
     return fit_inputs(data, out, settings, model=model, address=address)
 
@@ -80,8 +83,7 @@ def fit_inputs(
             shopper_weights=defended.weights,
         )
     else:
-        # A local path is no place for a task on another machine.
-        trials = join_uri(out, TRIALS) if address is None or is_uri(out) else None
+        trials = trials_folder(out, address)
         fitted, fit_s = _fit_on_cluster(model, interactions, inputs.content, settings, address, trials=trials)
     fitted.hides = hide_left_out(last_hides(inputs.events), defended)
     if defended.report:

@@ -49,9 +49,14 @@ def start_fit(
     `interactions` and `content` are references too. `trials` is that of `build_recommender`.
     """
     task: Any = _fit.options(num_cpus=resources.cpus, num_gpus=resources.gpus, num_returns=2)
-    tasks = resources.blocks == "tasks" or (resources.blocks == "auto" and len(ray.nodes()) > 1)
+    tasks = spreads_blocks(resources)
     model, seconds = task.remote(kind, config, interactions, content, tasks, trials)
     return model, seconds
+
+
+def spreads_blocks(resources: FitConfig) -> bool:
+    """Return whether blocks of neighbors are tasks of their own on this cluster."""
+    return resources.blocks == "tasks" or (resources.blocks == "auto" and len(ray.nodes()) > 1)
 
 
 @ray.remote
