@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from vrec.assistant.config import AssistantConfig
 from vrec.assistant.connectors.config import HandOverConfig, OrdersConfig
 from vrec.assistant.language_model.config import LanguageModelConfig
+from vrec.config.budgets import BudgetsConfig
 from vrec.config.creators import CreatorListsConfig
 from vrec.config.streams import StreamsConfig
 from vrec.config.trends import PopularSearchesConfig, TrendingConfig
@@ -200,6 +201,8 @@ class TenantLimits(BaseConfig):
     """Requests that may come at once at that rate."""
     concurrent: int = Field(default=8, ge=1)
     """Maximum number of requests that run at a time; further ones get 429."""
+    cpu_ms_per_second: float = Field(default=500.0, gt=0)
+    """CPU milliseconds that its requests may use per second on average; see `serve.budgets`."""
 
 
 class TenantConfig(BaseConfig):
@@ -298,6 +301,8 @@ class ServeConfig(BaseConfig):
     """A/B test."""
     security: SecurityConfig = Field(default_factory=SecurityConfig)
     """API keys and limits."""
+    budgets: BudgetsConfig = Field(default_factory=BudgetsConfig)
+    """CPU time of callers, and what gives way under load."""
     privacy: DoorConfig = Field(default_factory=DoorConfig)
     """Pseudonyms, and what else happens to personal data on entry; nothing by default."""
     replicas: ReplicasConfig = Field(default_factory=ReplicasConfig)

@@ -1,6 +1,7 @@
 """User profiles: a taste vector that decays, a history, and counts by kind, hour, domain and attribute."""
 
-from collections.abc import Collection
+import zlib
+from collections.abc import Callable, Collection
 
 import numpy as np
 from pydantic import Field
@@ -54,6 +55,11 @@ class UserProfileConfig(BaseConfig):
     """Weight of each kind of event in the taste, and its half-life in days."""
     history: int = Field(default=100, ge=1)
     """Number of the newest events of interest that a profile keeps; each takes its two ids and 12 bytes."""
+    marks: int = Field(default=2_000, ge=1)
+    """Number of videos with a purchase, and as many with a `hide`, a `dislike` and an `unhide`, and creators
+    with a `follow` and an `unfollow`, of which a profile keeps the last time; the newest are kept."""
+    surfaces: int = Field(default=64, ge=1)
+    """Number of surfaces of which a profile counts the events; of more, those with the smallest hashes."""
 
 
 def record_user_event(
@@ -76,7 +82,7 @@ def record_user_event(
         facts: Catalog data of its video; None where the catalog does not know it.
         config: The settings of user profiles.
     """
-    _date_event(builder, event, facts)
+    _date_event(builder, event, facts, config.marks)
     if event.video_id.startswith(CREATOR_PREFIX):
         builder.increment(f"event:{CREATOR_PREFIX}{event.kind}")
         return
@@ -85,7 +91,7 @@ def record_user_event(
         _record_search(builder, event, facts, config)
         return
     builder.increment(f"hour:{event.at // HOUR_US % 24:02}")
-    builder.increment(f"domain:{event.domain}")
+    _count_surface(builder, f"domain:{event.domain}", config.surfaces)
     if event.kind == "watch" and event.value is not None:
         builder.increment(WATCH_S, event.value)
     weight = event_interest(event, facts, config.interest)
@@ -175,7 +181,7 @@ def taste_vector(profile: Profile) -> ProfileVector | None:
     return (exact / norm).astype(np.float32) if norm > 0 else None
 
 
-def _date_event(builder: ProfileBuilder, event: EventRecord, facts: VideoMetadata | None) -> None:
+def _date_event(builder: ProfileBuilder, event: EventRecord, facts: VideoMetadata | None, most: int) -> None:
     """Set the times that an event of some kinds leaves: of its video, or of the video's creators."""
     is_about_creator, keys = event.video_id.startswith(CREATOR_PREFIX), list[str]()
     if event.kind in DATED_KINDS:
@@ -186,8 +192,35 @@ def _date_event(builder: ProfileBuilder, event: EventRecord, facts: VideoMetadat
         attributes = [event.video_id] if is_about_creator else () if facts is None else facts.attributes
         creators = [key for key in attributes if key.startswith(CREATOR_PREFIX)]
         keys = [f"{event.kind}:{key.removeprefix(CREATOR_PREFIX)}" for key in creators]
+    is_new = any(key not in builder.counts for key in keys)
     for key in keys:
         builder.counts[key] = max(float(event.at), builder.counts.get(key, -np.inf))
+    if is_new:
+        prefix = keys[0].partition(":")[0] + ":"
+        # Times only grow, so that the newest are the same in any order of events.
+        _keep_most(builder, prefix, most, lambda key: builder.counts[key])
+
+
+def _count_surface(builder: ProfileBuilder, key: str, most: int) -> None:
+    is_new = key not in builder.counts
+    builder.increment(key)
+    if is_new:
+        # By a hash, which keeps the same ones in any order of events.
+        _keep_most(builder, "domain:", most, lambda name: -zlib.crc32(name.encode()))
+
+
+def _keep_most(builder: ProfileBuilder, prefix: str, most: int, rank: Callable[[str], float]) -> None:
+    """Remove counts with the lowest ranks, ties by key, until at most `most` have a prefix.
+
+    Callers choose the ids of videos and the names of surfaces, so that without it they decide how large a
+    profile becomes, which each list reads.
+    """
+    if len(builder.counts) <= most:
+        return
+    keys = [key for key in builder.counts if key.startswith(prefix)]
+    if len(keys) > most:
+        for key in sorted(keys, key=lambda key: (rank(key), key))[: len(keys) - most]:
+            del builder.counts[key]
 
 
 def _move_taste(

@@ -151,6 +151,8 @@ class ListResult:
     """Number of candidates that each hard rule excluded."""
     spent_ms: dict[str, float] = field(default_factory=dict)
     """Milliseconds by stage: profile, candidates, features, ranker, rerank."""
+    cpu_ms: float = 0.0
+    """CPU milliseconds of the process that made it, if that is another one."""
     unknown: tuple[str, ...] = ()
     """Ids of the request's candidates, seeds and cart that are not in the catalog."""
     scores: tuple[Mapping[str, float], ...] = ()

@@ -146,9 +146,9 @@ class Shop:
         ]
         return self._answer(items, ask.k)
 
-    def fallback(self, ask):
+    def fallback(self, ask, why="ranking"):
         answer = self._answer([(0.0, name, ("popular",)) for name, _ in self.passing(ask.filters)], ask.k)
-        return replace(answer, degraded=("ranking",))
+        return replace(answer, degraded=(why,))
 
     async def similar(self, video_id, k, filters, at):
         await self.fail()

@@ -92,6 +92,8 @@ class ConverseResult:
     """Rows of VIDEOS of the cards by id, as they were when the answer was made."""
     vocabulary: ShopVocabulary | None = None
     """Names by which a language model may parse the message, which the rules did not understand."""
+    cpu_ms: float = 0.0
+    """CPU milliseconds of the process that made it, if that is another one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,9 +228,9 @@ class ApiDeployment(ShopperCalls):
         self._lists.note(query.request_id, query.at, answer)
         return self._record(query, answer, time.perf_counter() - begun)
 
-    def fallback(self, query: RecommendQuery) -> ListResult:
+    def fallback(self, query: RecommendQuery, why: str = "ranking") -> ListResult:
         """See ServingBackend."""
-        missing = ("ranking",) if self._rules.is_read else (RULES_LOG, "ranking")
+        missing = (why,) if self._rules.is_read else (RULES_LOG, why)
         rules, streams = self._rules.book, self._streams.book
         answer = self._fallback_state.answer(query, missing, rules, streams=streams)
         return self._record(query, answer, None)

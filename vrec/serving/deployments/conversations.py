@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 from vrec.config.serve import ServeConfig
 from vrec.profiles.searches import search_subject
+from vrec.serving.budgets.cpu import charge_cpu
 from vrec.serving.catalog.clock import wall_clock_us
 from vrec.serving.conversation.hand_overs import HandOver, hand_over_of
 from vrec.serving.conversation.messages import (
@@ -130,7 +131,9 @@ class ConversationOperations:
 
         async def converse(asked: ConverseQuery) -> ConverseResult:
             call = self._ranking.converse.remote(asked, self._position())
-            return await await_reply(call, self._timeout_s)
+            result = await await_reply(call, self._timeout_s)
+            charge_cpu(result.cpu_ms)
+            return result
 
         return await self.service.answer(query, self._currency, converse, account)
 

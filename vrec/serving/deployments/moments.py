@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from vrec.config.serve import ServeConfig
+from vrec.serving.budgets.cpu import charge_cpu
 from vrec.serving.deployments.handles import EncoderHandle, RankingHandle
 from vrec.serving.deployments.protocol import BackendUnavailable
 from vrec.serving.deployments.replies import await_reply
@@ -29,7 +30,9 @@ class MomentOperations:
     async def find(self, query: MomentQuery) -> MomentResult:
         """Return moments; see MomentsBackend."""
         call = self._ranking.find_moments.remote(query, self._position())
-        return await await_reply(call, self._config.ranking_timeout_s)
+        result = await await_reply(call, self._config.ranking_timeout_s)
+        charge_cpu(result.cpu_ms)
+        return result
 
     async def embed(self, content: bytes) -> MomentExample:
         """Embed an example; see MomentsBackend."""

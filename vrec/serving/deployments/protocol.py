@@ -156,8 +156,8 @@ class ServingBackend(Protocol):
         """Return at most `query.k` videos for a shopper, best first."""
         ...
 
-    def fallback(self, query: RecommendQuery) -> ListResult:
-        """Return popular videos that pass the filters, marked as degraded, without another process."""
+    def fallback(self, query: RecommendQuery, why: str = "ranking") -> ListResult:
+        """Return popular videos that pass the filters, degraded by `why`, without another process."""
         ...
 
     async def similar(self, video_id: str, k: int, filters: RequestFilters, at: int) -> ListResult:

@@ -120,10 +120,10 @@ class BackendAtDoor:
         """See ServingBackend."""
         return await self._backend.recommend(await self.query_at_door(query))
 
-    def fallback(self, query: RecommendQuery) -> ListResult:
+    def fallback(self, query: RecommendQuery, why: str = "ranking") -> ListResult:
         """See ServingBackend."""
         entered = replace(query, user_id=self._door.shopper(query.user_id), age=self._door.age(query.age))
-        return self._backend.fallback(entered)
+        return self._backend.fallback(entered, why)
 
     async def search(self, text: str, k: int, filters: RequestFilters, at: int) -> ListResult:
         """See ServingBackend."""

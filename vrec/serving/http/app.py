@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 import vrec
 from vrec.config.serve import ServeConfig, TenantLimits
+from vrec.serving.budgets.middleware import BudgetMiddleware
 from vrec.serving.console.app import ConsoleAccess, console_routes
 from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.door.backend import behind_door, open_door
@@ -63,6 +64,7 @@ from vrec.serving.http.schemas.videos import (
     UpdateVideoRequest,
     UploadVideoForm,
 )
+from vrec.serving.observability.metrics import metrics_recorder
 from vrec.serving.tenants.context import DEFAULT_TENANT
 from vrec.serving.tenants.limits import TenantLimitsMiddleware
 
@@ -165,6 +167,12 @@ def create_app(
     app = FastAPI(title="vrec", version=vrec.__version__, docs_url=None, redoc_url=None)
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(AuditMiddleware, backend=backend, has_keys=keys is not None)
+    app.add_middleware(
+        BudgetMiddleware,
+        config=config.budgets,
+        recorder=metrics_recorder,
+        tenant_ms_per_second=None if tenant is None else tenant.limits.cpu_ms_per_second,
+    )
     if tenant is not None:
         app.add_middleware(TenantLimitsMiddleware, limits=tenant.limits)
     app.add_middleware(SecurityMiddleware, keys=keys, config=security)

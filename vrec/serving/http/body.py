@@ -12,7 +12,7 @@ from vrec.serving.http.schemas.rules import RULE_TAGS
 
 Body = TypeVar("Body")
 BodyModel = TypeVar("BodyModel", bound=BaseModel)
-COMMON_ERRORS = (403, 413, 422, 429, 500, 503)
+COMMON_ERRORS = (403, 408, 413, 422, 429, 500, 503)
 """Error statuses of any operation with a body."""
 
 

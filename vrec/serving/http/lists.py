@@ -8,6 +8,8 @@ from typing import Any
 from fastapi import Response
 
 from vrec.config.serve import ExperimentArmConfig, ServeConfig
+from vrec.serving.budgets.cpu import charge_cpu
+from vrec.serving.budgets.load import cheap_reason
 from vrec.serving.creators.lists import CreatorKind
 from vrec.serving.deployments.protocol import BackendUnavailable, Card, ServingBackend, UnknownVideo
 from vrec.serving.http.creators import creator_list_body
@@ -146,8 +148,13 @@ class ListResponder:
             explain=body.explain,
             shown=tuple(shown.before),
         )
+        cheap = cheap_reason()
         try:
-            result = await self._backend.recommend(query)
+            if cheap is not None:
+                result = self._backend.fallback(query, cheap)
+            else:
+                result = await self._backend.recommend(query)
+                charge_cpu(result.cpu_ms)
         except Exception as error:  # after any failure, popular videos are better than none
             log_error(list_id, error)
             result = self._backend.fallback(query)
@@ -198,6 +205,7 @@ class ListResponder:
         """Return a SearchResponse; a search that finds something counts for its shopper."""
         filters = body.filters.to_filters(body.kinds, body.exclude)
         result = await self._backend.search(body.text, body.k, filters, now_us())
+        charge_cpu(result.cpu_ms)
         streams = await check_streams(self._backend, [result])
         found = sum(item.source.startswith("search:") for item in streams.cut(result).items)
         if found and body.user_key is not None:

@@ -76,11 +76,11 @@ class SecurityMiddleware:
         key, expired_key = found, None
         if found is not None and found.has_expired():
             key, expired_key = None, found.name
-        state = {"request_id": request_id, "key": key, "expired_key": expired_key}
+        # All shoppers share the key of a page, so that each address has limits of its own.
+        caller = _client_key(scope) if key is None or key.is_browser else f"key {key.name}"
+        state = {"request_id": request_id, "key": key, "expired_key": expired_key, "caller": caller}
         scope["state"] = {**scope.get("state", {}), **state}
         if scope["path"] not in OPEN_PATHS:
-            # All shoppers share the key of a page, so that each address has a limit of its own.
-            caller = _client_key(scope) if key is None or key.is_browser else f"key {key.name}"
             self._rates.count(caller)
         if not is_for_pages(scope["path"]) or headers.get("origin") not in self._config.cors_origins:
             _check_origin(scope, headers)

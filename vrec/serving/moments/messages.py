@@ -69,3 +69,5 @@ class MomentResult:
     """Version of the bundle."""
     degraded: tuple[str, ...] = ()
     """Parts that did not answer."""
+    cpu_ms: float = 0.0
+    """CPU milliseconds of the process that found them, if that is another one."""

@@ -125,6 +125,19 @@ ASSISTANT_CALLS = MetricSpec(
     ("task", "outcome"),
 )
 
+CPU = MetricSpec(
+    "vrec_cpu_seconds",
+    "counter",
+    "Seconds of CPU time of requests by route, in HTTP and, for lists, in ranking",
+    ("route",),
+)
+SHED = MetricSpec(
+    "vrec_shed",
+    "counter",
+    "Requests that gave way: lists of popular videos (`popular`) and refusals (`refused`), because of the "
+    "CPU time of their caller (`budget`) or of all that run (`load`)",
+    ("action", "cause"),
+)
 MODEL_FIGURE = MetricSpec(
     "vrec_model_figure",
     "gauge",
@@ -144,6 +157,7 @@ METRICS = (
     *(STORE_UP, LOG_ENTRIES, STORE_BYTES),
     *(CREATOR_PLACES, CREATOR_GINI),
     *(ASSISTANT, ASSISTANT_CALLS),
+    *(CPU, SHED),
     *(MODEL_FIGURE, MODEL_EVIDENCE, MODEL_ALARM),
 )
 SERVE_NAMES = (

@@ -32,10 +32,10 @@ class RequestMetricsMiddleware:
             await self._app(scope, receive, send_and_note_status)
         finally:
             seconds = time.perf_counter() - begun
-            self._recorder.record(HTTP, seconds, route=_route(scope), status=status)
+            self._recorder.record(HTTP, seconds, route=route_name(scope), status=status)
 
 
-def _route(scope: Scope) -> str:
+def route_name(scope: Scope) -> str:
     """Return method and path pattern of the route, or "other": callers must not be able to create series."""
     path = getattr(scope.get("route"), "path", None)
     if path is None:

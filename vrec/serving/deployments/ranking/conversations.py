@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vrec.profiles.profile import Profile
+from vrec.serving.budgets.cpu import measures_cpu
 from vrec.serving.conversation.messages import ConverseQuery, ConverseResult, ShopMoment
 from vrec.serving.deployments.ranking.part import RankingPart
 from vrec.serving.messages import ReadPosition
@@ -25,6 +26,7 @@ class RankingConversations(RankingPart):
     async def _profile(self, user_id: str) -> Profile | None:
         raise NotImplementedError
 
+    @measures_cpu
     async def converse(self, query: ConverseQuery, after: ReadPosition | None = None) -> ConverseResult:
         """Answer a message to the assistant, with all catalog edits up to a position."""
         await self._reach(after)

@@ -19,6 +19,7 @@ from vrec.profiles.stores.factory import open_profile_reader
 from vrec.profiles.stores.redis.store import RedisStore
 from vrec.profiles.stores.sqlite.reader import SqliteProfileReader
 from vrec.profiles.stores.sqlite.store import SqliteConfig
+from vrec.serving.budgets.cpu import measures_cpu
 from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
@@ -121,6 +122,7 @@ class RankingDeployment(RankingMoments, RankingConversations):
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
 
+    @measures_cpu
     async def recommend(self, query: RecommendQuery, after: ReadPosition | None = None) -> ListResult:
         """Recommend videos to a shopper, with all catalog edits up to a position."""
         await self._reach(after)
@@ -143,6 +145,7 @@ class RankingDeployment(RankingMoments, RankingConversations):
         spent = {"profile": waited * 1e3, **answer.spent_ms}
         return replace(answer, degraded=(*missing, *answer.degraded), spent_ms=spent)
 
+    @measures_cpu
     async def similar(
         self,
         video_id: str,
@@ -161,6 +164,7 @@ class RankingDeployment(RankingMoments, RankingConversations):
             answer = self._engine.similar(video_id, k, filters, at, rules, streams=streams)
         return replace(answer, degraded=(*self._missing(), *answer.degraded))
 
+    @measures_cpu
     async def search(
         self, text: str, k: int, filters: RequestFilters, at: int, after: ReadPosition | None = None
     ) -> ListResult:

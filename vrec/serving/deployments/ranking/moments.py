@@ -7,6 +7,7 @@ from typing import Any
 
 from vrec.core.types import Vectors
 from vrec.profiles.profile import Profile
+from vrec.serving.budgets.cpu import measures_cpu
 from vrec.serving.deployments.protocol import UnknownVideo
 from vrec.serving.deployments.ranking.part import RankingPart
 from vrec.serving.messages import ReadPosition, RecommendQuery
@@ -19,6 +20,7 @@ logger = logging.getLogger("ray.serve")
 class RankingMoments(RankingPart):
     """Part of `RankingDeployment` that finds moments."""
 
+    @measures_cpu
     async def find_moments(self, query: MomentQuery, after: ReadPosition | None = None) -> MomentResult:
         """Return moments, with all catalog edits up to a position.
 

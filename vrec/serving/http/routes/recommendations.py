@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
 
 from vrec.config.serve import ServeConfig
+from vrec.serving.budgets.cpu import charge_cpu
 from vrec.serving.deployments.protocol import ServingBackend
 from vrec.serving.http.body import COMMON_ERRORS, openapi_body, read_body, read_json, validate_body
 from vrec.serving.http.errors import error_responses, request_id_of
@@ -123,4 +124,5 @@ def _add_similar(
         """Return videos similar to one of the catalog, nearest first."""
         filters = ListFilters(expression=expression).to_filters([], [])
         result = await backend.similar(video_id, k, filters, now_us())
+        charge_cpu(result.cpu_ms)
         return await responder.respond(result, request_id_of(request))

@@ -1,0 +1,1 @@
+"""Budgets of callers in CPU time, and what gives way under load."""
