@@ -69,6 +69,10 @@ def bounds(module, kind, normals, runs):
         own = sorted({column for _, column in shopper})
 
         def run(watched, own=own):
+            if kind == "lengths":
+                # One shopper is in one bin of the histogram.
+                place = np.searchsorted(module.LENGTH_BOUNDS, len(own))
+                return module.noised_lengths(watched, multiplier, normals)[place]
             if kind == "counts":
                 return module.noised_counts(watched, LIMIT, multiplier, normals)[own].sum()
             if kind == "gram":
@@ -88,7 +92,7 @@ def normals():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["counts", "gram", "keys"])
+@pytest.mark.parametrize("kind", ["counts", "gram", "keys", "lengths"])
 def test_no_audit_finds_more_than_is_claimed(kind, normals):
     found = max(bounds(mechanisms, kind, normals, 4000))
     assert found <= EPSILON
@@ -103,6 +107,7 @@ def test_no_audit_finds_more_than_is_claimed(kind, normals):
     [
         ("noise halved", "counts"),
         ("noise halved", "gram"),
+        ("noise halved", "lengths"),
         ("no clipping", "counts"),
         ("no clipping", "gram"),
         ("clipping per event", "counts"),
@@ -128,6 +133,7 @@ def test_what_a_shopper_adds_is_within_the_sensitivity(columns, limit):
     assert np.linalg.norm(counts) <= sqrt(limit)
     gram = mechanisms.noised_gram(watched, limit, 1.0, silent).counts
     assert np.linalg.norm(gram[np.triu_indices(41)]) <= sqrt(limit * (limit + 1) / 2)
+    assert np.linalg.norm(mechanisms.noised_lengths(watched, 1.0, silent)) == 1
     few = len(set(columns)) <= limit - 1e-6
     if few:
         np.testing.assert_allclose(counts, np.isin(np.arange(41), columns), atol=2e-6)
@@ -144,6 +150,23 @@ def test_shoppers_add_up_in_any_order_and_names(pairs, random):
         expected = sum(mechanisms.noised_gram(row, 2, 1.0, np.zeros).counts for row in watched)
         np.testing.assert_array_equal(found, expected)
         np.testing.assert_array_equal(found, found.T)
+
+
+@given(st.lists(st.integers(1, 3000), min_size=1, max_size=40))
+def test_three_quarters_of_the_shoppers_do_not_exceed_the_quantile_and_more_exceed_the_bin_below(lengths):
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    columns = np.concatenate([np.arange(length) for length in lengths])
+    watched = mechanisms.watched_rows(rows, columns, max(lengths))
+    found = mechanisms.length_quantile(mechanisms.noised_lengths(watched, 1.0, np.zeros))
+    bounds = mechanisms.LENGTH_BOUNDS.tolist()
+    below = max([bound for bound in bounds if bound < found], default=0)
+    lengths = np.minimum(lengths, bounds[-1])
+    assert np.mean(lengths <= below) < 0.75 <= np.mean(lengths <= found)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=20, max_size=20))
+def test_any_noised_histogram_gives_a_bound(noised):
+    assert mechanisms.length_quantile(np.array(noised)) in mechanisms.LENGTH_BOUNDS
 
 
 def test_keys_of_one_shopper_stay_unreleased_and_frequent_ones_do_not(normals):

@@ -1,5 +1,7 @@
 """Settings of differential privacy."""
 
+from typing import Annotated, Literal
+
 from pydantic import Field
 
 from vrec.core.config import BaseConfig
@@ -41,20 +43,25 @@ class PrivacyConfig(BaseConfig):
     ledger, and 10 for a new one."""
     ledger: str | None = None
     """Path of the ledger, a local file. None puts it beside the events, as `EVENTS.privacy.jsonl`."""
-    count_videos: float = Field(default=100.0, ge=1, le=100_000)
+    count_videos: Literal["auto"] | Annotated[float, Field(ge=1, le=100_000)] = "auto"
     """Videos per shopper up to which each counts in full; those of a shopper with more count less, so that
-    the Euclidean norm of what a shopper adds to the counts is that of this number."""
+    the Euclidean norm of what a shopper adds to the counts is that of this number. `auto` is the number that
+    three quarters of the shoppers do not exceed, by a noised histogram; without VIDEOS it is 100."""
+    length_share: float = Field(default=0.02, gt=0, lt=0.5)
+    """Share of the precision (1 / noise multiplier²) that this histogram gets."""
     pair_videos: float = Field(default=3.0, ge=1, le=100_000)
     """The same for what a shopper adds to the Gram matrix, the counts of pairs of videos."""
     gram_videos: int = Field(default=150, ge=2, le=5_000)
     """Videos with the highest noised counts whose pairs are counted; the others are ranked by their noised
     counts. More of them spread the same noise over more pairs."""
-    count_share: float = Field(default=0.15, gt=0, lt=1)
-    """Share of the precision (1 / noise multiplier²) that counts get; the Gram matrix gets the rest."""
+    count_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of what is left of the precision that counts get; the Gram matrix gets the rest."""
     ridge: float = Field(default=1.0, gt=0, le=1000, allow_inf_nan=False)
     """Ridge of `ease`, in units of the greatest eigenvalue that noise alone has."""
-    popularity: float = Field(default=1e-4, ge=0, le=1000, allow_inf_nan=False)
-    """Weight of noised counts in the scores of `ease`, the greatest count being 1."""
+    popularity: float = Field(default=0.1, ge=0, le=1000, allow_inf_nan=False)
+    """Weight of noised counts in the scores of `item_knn` and `ease`, the greatest count being 1. It is that
+    of the greatest similarity where noise alone has as great an eigenvalue as the Gram matrix, and less in
+    proportion where the matrix stands out."""
     audit: AuditConfig = Field(default_factory=AuditConfig)
     """Attacks of `vrec privacy audit`."""
     scan: PiiScanConfig = Field(default_factory=PiiScanConfig)

@@ -23,6 +23,12 @@ SHOPPER_WEIGHT = 0.3
 """What a shopper adds to the count of shoppers beside totals, over the limit of these."""
 
 
+LENGTH_BOUNDS = np.unique(np.rint(2.0 ** np.arange(0, 10.5, 0.5)).astype(np.int64))
+"""Greatest numbers of videos in the bins of a histogram of shoppers: 1, 2, 3, 4, 6, 8, 11, … to 1,024; the
+last bin has those with more too."""
+LENGTH_QUANTILE = 0.75
+
+
 @dataclass(frozen=True)
 class NoisedGram:
     """Counts of pairs of videos with noise."""
@@ -92,6 +98,29 @@ def count_sensitivity(limit: float) -> float:
 def clipped_counts(watched: sparse.csr_matrix, limit: float) -> Counts:
     """Return the (videos,) clipped counts of `noised_counts` without noise, in steps of the grid."""
     return watched.T @ clipped_steps(np.sqrt(_lengths(watched)), count_sensitivity(limit))
+
+
+def length_histogram(watched: sparse.csr_matrix) -> Counts:
+    """Return the (len(LENGTH_BOUNDS),) numbers of shoppers by how many videos they watched.
+
+    The sensitivity is 1: one shopper is in one bin.
+    """
+    bins = np.searchsorted(LENGTH_BOUNDS, np.minimum(_lengths(watched), LENGTH_BOUNDS[-1]))
+    return np.bincount(bins, minlength=len(LENGTH_BOUNDS))
+
+
+def noised_lengths(
+    watched: sparse.csr_matrix, multiplier: float, normals: NormalSource = system_normals
+) -> Floats:
+    """Return the histogram of `length_histogram` with noise."""
+    noise = whole_noise(multiplier * GRID, len(LENGTH_BOUNDS), normals)
+    return (length_histogram(watched) * GRID + noise) / GRID
+
+
+def length_quantile(histogram: Floats) -> float:
+    """Return the bound of a noised histogram that LENGTH_QUANTILE of the shoppers do not exceed."""
+    below = np.cumsum(histogram)
+    return float(LENGTH_BOUNDS[np.argmax(below >= LENGTH_QUANTILE * below[-1])])
 
 
 def noised_totals(

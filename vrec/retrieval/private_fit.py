@@ -17,8 +17,16 @@ from vrec.core.compute import pc
 from vrec.core.errors import ConfigError
 from vrec.privacy.accounting import MechanismCost, check_private, gaussian_multiplier, split_multiplier
 from vrec.privacy.config import PrivacyConfig
-from vrec.privacy.denoise import noise_edge, repaired_factors, repaired_gram
-from vrec.privacy.mechanisms import NoisedGram, noised_counts, noised_gram, noised_keys, watched_rows
+from vrec.privacy.denoise import noise_edge, noise_share, powered_gram, repaired_factors, repaired_gram
+from vrec.privacy.mechanisms import (
+    NoisedGram,
+    length_quantile,
+    noised_counts,
+    noised_gram,
+    noised_keys,
+    noised_lengths,
+    watched_rows,
+)
 from vrec.privacy.noise import NormalSource, system_normals
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import RetrievalConfig
@@ -33,9 +41,15 @@ from vrec.retrieval.topk import topk_dense
 Floats = npt.NDArray[np.float64]
 
 
-COSINE_RIDGE = 3.0
-"""Shrinkage of squared lengths in the cosines of `item_knn`, in standard deviations of the noise; chosen on
-one split of MovieLens."""
+SPECTRUM_POWER = 0.3
+"""Power of the eigenvalues in the similarities of `item_knn`. These constants were chosen on one split of
+MovieLens and on one sparse set."""
+NEIGHBOR_POWER, HISTORY_POWER = 0.3, 0.5
+"""Powers of squared lengths by which similarities are divided: of the neighbor, and of the watched video."""
+EASE_POWER = 0.25
+"""The same of the recommended video in `ease`."""
+USUAL_COUNT_VIDEOS = 100.0
+"""`count_videos` where it is `auto` and the catalog is not public."""
 
 
 @dataclass(frozen=True)
@@ -93,17 +107,21 @@ def check_private_fit(
 
 
 def private_costs(kind: str, privacy: PrivacyConfig, *, public_catalog: bool) -> tuple[MechanismCost, ...]:
-    """Return the mechanisms of a private fit; they depend on the settings alone, never on the events."""
+    """Return the mechanisms of a private fit; they depend on the settings alone, never on the events.
+
+    They are those of the histogram of lengths, if `count_videos` is `auto`, of the counts, and of the Gram
+    matrix, which `popular` lacks.
+    """
     assert privacy.epsilon is not None
     if not public_catalog:
         # Half of δ for the noise, half for videos of one shopper that pass the threshold.
         half = privacy.delta / 2
         return (MechanismCost(gaussian_multiplier(privacy.epsilon, half), extra_delta=half),)
     multiplier = gaussian_multiplier(privacy.epsilon, privacy.delta)
-    if kind == "popular":
-        return (MechanismCost(multiplier),)
-    shares = (privacy.count_share, 1 - privacy.count_share)
-    return tuple(MechanismCost(split_multiplier(multiplier, share)) for share in shares)
+    lengths = (privacy.length_share,) if privacy.count_videos == "auto" else ()
+    rest = 1 - sum(lengths)
+    counted = (rest,) if kind == "popular" else (rest * privacy.count_share, rest * (1 - privacy.count_share))
+    return tuple(MechanismCost(split_multiplier(multiplier, share)) for share in (*lengths, *counted))
 
 
 def fit_private(
@@ -140,15 +158,18 @@ def fit_private(
     known = columns >= 0
     watched = watched_rows(rows[known], columns[known], len(vocabulary))
     if not videos:
-        found, counts = noised_keys(
-            watched, int(privacy.count_videos), costs[0].noise_multiplier, costs[0].extra_delta, normals
-        )
+        limit = int(USUAL_COUNT_VIDEOS if privacy.count_videos == "auto" else privacy.count_videos)
+        found, counts = noised_keys(watched, limit, costs[0].noise_multiplier, costs[0].extra_delta, normals)
         return popular_of_counts(config, IdVocabulary(vocabulary.names(found)), counts.astype(np.float64))
-    counts = noised_counts(watched, privacy.count_videos, costs[0].noise_multiplier, normals)
+    left = iter(costs)
+    limit = privacy.count_videos
+    if limit == "auto":
+        limit = length_quantile(noised_lengths(watched, next(left).noise_multiplier, normals))
+    counts = noised_counts(watched, limit, next(left).noise_multiplier, normals)
     if kind == "popular":
         return popular_of_counts(config, vocabulary, counts)
     chosen = choose_videos(counts, privacy)
-    gram = noised_gram(watched[:, chosen], privacy.pair_videos, costs[1].noise_multiplier, normals)
+    gram = noised_gram(watched[:, chosen], privacy.pair_videos, next(left).noise_multiplier, normals)
     released = ReleasedStatistics(vocabulary, counts, chosen, gram)
     return released_model(kind, config, privacy, released)
 
@@ -182,12 +203,14 @@ def _ease(
     model = Ease(config.ease)
     videos, counts, chosen, gram = released.videos, released.counts, released.chosen, released.gram
     model.hold_no_histories(videos, counts)
-    ridge = privacy.ridge * noise_edge(gram)
-    inverse = np.linalg.inv(repaired_gram(gram) + ridge * np.eye(len(chosen)))
-    weights = inverse / -inverse.diagonal()
-    popular = np.maximum(counts, 0)
+    products, ridge = repaired_gram(gram), privacy.ridge * noise_edge(gram)
+    squares = products.diagonal() + max(float(products.diagonal().mean()), 1e-12)
+    # Videos that are watched more have more to lose by a ridge.
+    inverse = np.linalg.inv(products + np.diag(ridge * squares / squares.mean()))
+    weights = -inverse / inverse.diagonal() / (squares / squares.mean()) ** EASE_POWER
+    np.fill_diagonal(weights, 0)
     model.weights = np.empty((len(videos), len(videos)), np.float32)
-    model.weights[:] = privacy.popularity * popular / max(popular.max(), 1.0)
+    model.weights[:] = _backing(privacy, released, float(weights.max(initial=0.0)))
     model.weights[np.ix_(chosen, chosen)] += weights.astype(np.float32)
     np.fill_diagonal(model.weights, 0)
     model.report = {"regularization": ridge}
@@ -199,13 +222,15 @@ def _item_knn(
     privacy: PrivacyConfig,
     released: ReleasedStatistics,
 ) -> ItemKnn:
+    # Powers of eigenvalues and lengths: Nikolakopoulos et al. 2019, "EigenRec".
     model = ItemKnn(config.item_knn)
     videos, counts, chosen, gram = released.videos, released.counts, released.chosen, released.gram
     model.hold_no_histories(videos, counts)
-    products = repaired_gram(gram)
-    # Videos of which little stands out of the noise have short vectors, whose cosine would be arbitrary.
-    lengths = np.sqrt(products.diagonal() + COSINE_RIDGE * gram.noise)
-    similarities = (products / lengths[:, None] / lengths).astype(np.float32)
+    products = powered_gram(gram, SPECTRUM_POWER)
+    # Videos of which little stands out of the noise have short vectors, whose similarity would be arbitrary.
+    squares = products.diagonal() + max(float(products.diagonal().mean()), 1e-12)
+    similarities = products / squares**NEIGHBOR_POWER / squares[:, None] ** HISTORY_POWER
+    similarities = similarities.astype(np.float32)
     np.fill_diagonal(similarities, -np.inf)
     neighbours = min(config.item_knn.neighbours, len(chosen) - 1)
     near, scores = topk_dense(similarities, neighbours)
@@ -216,8 +241,18 @@ def _item_knn(
         (scores[positive], (rows, chosen[near[positive]])), shape=shape, dtype=np.float32
     )
     model.similarities = stack_nearest([found], shape, neighbours)
+    model.backing = _backing(privacy, released, float(scores.max(initial=0.0)))
     model.report = {"similarity": "cosine", "neighbours": neighbours}
     return model
+
+
+def _backing(
+    privacy: PrivacyConfig, released: ReleasedStatistics, greatest: float
+) -> npt.NDArray[np.float32]:
+    """Return the (videos,) weights of popularity beside similarities of which the greatest is given."""
+    popular = np.maximum(released.counts, 0)
+    weight = privacy.popularity * noise_share(released.gram) * (greatest or 1.0)
+    return (weight * popular / max(popular.max(), 1.0)).astype(np.float32)
 
 
 def _als(

@@ -40,17 +40,18 @@ def federated(kind, normals, stay=4, privacy=PRIVACY):
     return task, state
 
 
+@pytest.mark.parametrize("limit", ["auto", 3.0])
 @pytest.mark.parametrize("kind", ["popular", "item_knn", "ease", "als"])
-def test_without_the_noise_it_is_the_private_fit_of_all_shoppers(kind):
-    table = log()
-    task, state = federated(kind, silent)
+def test_without_the_noise_it_is_the_private_fit_of_all_shoppers(kind, limit):
+    table, privacy = log(), PRIVACY.model_copy(update={"count_videos": limit})
+    task, state = federated(kind, silent, privacy=privacy)
     found = task.model(state)
-    pooled = fit_private(kind, CONFIG, PRIVACY, table, catalog(table).ids.to_pylist(), normals=silent)
+    pooled = fit_private(kind, CONFIG, privacy, table, catalog(table).ids.to_pylist(), normals=silent)
     assert (found.released_counts == pooled.released_counts).all()
     assert found.recommend_from(table, 5).equals(pooled.recommend_from(table, 5))
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, 2, 3])
 def test_the_noise_of_those_who_stay_is_that_of_the_fit(number):
     privacy = PRIVACY.model_copy(update={"gram_videos": 12})
     table = log()
@@ -58,14 +59,14 @@ def test_the_noise_of_those_who_stay_is_that_of_the_fit(number):
     task = PrivateSums("ease", CONFIG, privacy, videos)
     quiet = PrivateShard("ease", privacy, table, videos, silent)
     noisy = PrivateShard("ease", privacy, table, videos)
-    state = {"chosen": np.arange(12)}
+    state = {"chosen": np.arange(12), "limit": np.array([5.0])}
     name = next(iter(task.shapes(number)))
     truth = quiet.contribute_noised(state, number, 3)[name]
     # Three clients stay: a sum of three shares has the noise of the mechanism.
     sums = [
         sum(noisy.contribute_noised(state, number, 3)[name] - truth for _ in range(3)) for _ in range(200)
     ]
-    sensitivity = np.sqrt(privacy.count_videos) if number == 1 else np.sqrt(3 * 4 / 2)
+    sensitivity = (1, np.sqrt(5), np.sqrt(3 * 4 / 2))[number - 1]
     scale = task.costs[number - 1].noise_multiplier * sensitivity
     assert stats.kstest(np.concatenate(sums) / scale, "norm").pvalue > 1e-4
 
@@ -83,5 +84,9 @@ def test_bad_private_fits_are_refused():
     videos = catalog(log())
     with pytest.raises(ConfigError, match="mult_vae has no private form"):
         PrivateSums("mult_vae", CONFIG, PRIVACY, videos)
+    shard = PrivateShard("ease", PRIVACY, log(), videos, silent)
+    for limit in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(FederatedError, match="a limit of counts of"):
+            shard.contribute_noised({"limit": np.array([limit])}, 2, 3)
     with pytest.raises(FederatedError, match="no interaction is with a video"):
         PrivateShard("ease", PRIVACY, log(), IdVocabulary(videos.ids.slice(0, 0)))

@@ -6,6 +6,7 @@ data, ourselves"; Kairouz, Liu and Steinke 2021). Masked sums let the coordinato
 
 from collections.abc import Mapping
 from math import sqrt
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,14 @@ from vrec.privacy.accounting import MechanismCost
 from vrec.privacy.config import PrivacyConfig
 from vrec.privacy.mechanisms import (
     GRID,
+    LENGTH_BOUNDS,
     NoisedGram,
     clipped_counts,
     clipped_gram,
     count_sensitivity,
     gram_sensitivity,
+    length_histogram,
+    length_quantile,
     watched_rows,
 )
 from vrec.privacy.noise import NormalSource, system_normals, whole_noise
@@ -38,13 +42,18 @@ from vrec.retrieval.private_fit import (
     released_model,
 )
 
-CHOSEN, VARIANCE = "chosen", "variance"
+CHOSEN, LENGTHS, LIMIT, VARIANCE = "chosen", "lengths", "limit", "variance"
+MOST_VIDEOS = 100_000
+"""Greatest limit of counts that a client accepts."""
 LEAST_BITS = 20
 """Fewest bits after the point with which steps of the grid are whole."""
 
 
 class PrivateSums:
-    """Coordinator's part: a round of noised counts and one of a noised Gram matrix, which `popular` lacks."""
+    """Coordinator's part: rounds of noised sums.
+
+    They are a histogram of lengths, if the settings need one, counts, and a Gram matrix, not for `popular`.
+    """
 
     def __init__(
         self, kind: str, config: RetrievalConfig, privacy: PrivacyConfig, videos: IdVocabulary
@@ -57,19 +66,28 @@ class PrivateSums:
         self._size = min(privacy.gram_videos, len(videos))
 
     def start(self) -> Arrays:
-        """Return the state before the first round: nothing."""
-        return {}
+        """Return the state before the first round: the limit of counts, if the settings have it."""
+        limit = self.privacy.count_videos
+        return {} if limit == "auto" else {LIMIT: np.array([limit])}
 
     def shapes(self, number: int) -> Mapping[str, tuple[int, ...]]:
-        """Return the shapes of the counts, or of the upper triangle of the Gram matrix and its noise."""
-        if number == 1:
-            return {COUNTS: (len(self.videos),)}
-        return {GRAM: (self._size * (self._size + 1) // 2,), VARIANCE: (1,)}
+        """Return the shapes of a round's sums."""
+        match _statistic(self.privacy, number):
+            case "lengths":
+                return {LENGTHS: (len(LENGTH_BOUNDS),)}
+            case "counts":
+                return {COUNTS: (len(self.videos),)}
+            case _:
+                return {GRAM: (self._size * (self._size + 1) // 2,), VARIANCE: (1,)}
 
     def step(self, state: Arrays, sums: Arrays, number: int) -> Arrays:
-        """Return the state with the counts and the videos chosen by them, or with the Gram matrix."""
-        chosen = {CHOSEN: choose_videos(sums[COUNTS], self.privacy)} if number == 1 else {}
-        return state | dict(sums) | chosen
+        """Return the state with the sums, and the limit of counts or the chosen videos that they give."""
+        more: Arrays = {}
+        if LENGTHS in sums:
+            more = {LIMIT: np.array([length_quantile(sums[LENGTHS])])}
+        elif COUNTS in sums:
+            more = {CHOSEN: choose_videos(sums[COUNTS], self.privacy)}
+        return state | dict(sums) | more
 
     def model(self, state: Arrays) -> MatrixRecommender:
         """Return the recommender."""
@@ -77,10 +95,17 @@ class PrivateSums:
             return popular_of_counts(self.config, self.videos, state[COUNTS])
         # With more clients than must stay there is more noise than the fit's.
         more = sqrt(max(float(state[VARIANCE][0]), 1.0))
-        noise = more * self.costs[1].noise_multiplier * gram_sensitivity(self.privacy.pair_videos)
+        noise = more * self.costs[-1].noise_multiplier * gram_sensitivity(self.privacy.pair_videos)
         gram = NoisedGram.from_triangle(state[GRAM], self._size, noise)
         released = ReleasedStatistics(self.videos, state[COUNTS], state[CHOSEN], gram)
         return released_model(self.kind, self.config, self.privacy, released)
+
+
+def _statistic(privacy: PrivacyConfig, number: int) -> Literal["lengths", "counts", "gram"]:
+    """Return what clients send in a round."""
+    if privacy.count_videos == "auto":
+        return ("lengths", "counts", "gram")[number - 1]
+    return ("counts", "gram")[number - 1]
 
 
 class PrivateShard:
@@ -108,10 +133,17 @@ class PrivateShard:
 
     def contribute_noised(self, state: Arrays, number: int, stay: int) -> Arrays:
         """Return the noised sums of a round; each call draws new noise."""
-        privacy = self._privacy
-        if number == 1:
-            total = clipped_counts(self._watched, privacy.count_videos)
-            return {COUNTS: self._noised(total, count_sensitivity(privacy.count_videos), number, stay)}
+        privacy, statistic = self._privacy, _statistic(self._privacy, number)
+        if statistic == "lengths":
+            total = length_histogram(self._watched) * GRID
+            return {LENGTHS: self._noised(total, 1.0, number, stay)}
+        if statistic == "counts":
+            # Whatever limit a coordinator sends, the noise fits what a shopper adds.
+            limit = float(state[LIMIT][0])
+            if not 1 <= limit <= MOST_VIDEOS:
+                raise FederatedError(f"a limit of counts of {limit:g} was sent", fix="run the round again")
+            total = clipped_counts(self._watched, limit)
+            return {COUNTS: self._noised(total, count_sensitivity(limit), number, stay)}
         total = clipped_gram(self._watched[:, state[CHOSEN]], privacy.pair_videos)
         noised = self._noised(total, gram_sensitivity(privacy.pair_videos), number, stay)
         return {GRAM: noised, VARIANCE: np.array([1 / stay])}

@@ -21,6 +21,7 @@ from vrec.retrieval.similarity import (
     map_in_threads,
     nearest_rows,
     row_blocks,
+    row_maxima,
     score_product,
     stack_nearest,
     weight_range,
@@ -42,6 +43,8 @@ class ItemKnn(MatrixRecommender[ItemKnnConfig]):
     kind = "item_knn"
     Config = ItemKnnConfig
     weighs_shoppers = True
+    backing: npt.NDArray[np.float32] | None = None
+    """(videos,) added to the similarities of each video of a history, the same for all; of private models."""
 
     def __init__(self, config: ItemKnnConfig | None = None, map_blocks: BlockMapper = map_in_threads) -> None:
         super().__init__(config)
@@ -61,14 +64,24 @@ class ItemKnn(MatrixRecommender[ItemKnnConfig]):
             weights = sparse.csr_matrix(
                 (weights.data * discount, weights.indices, weights.indptr), weights.shape
             )
-        return mask_zero_scores(score_product(weights, self.similarities))
+        if self.backing is None:
+            return mask_zero_scores(score_product(weights, self.similarities))
+        # Rows with a greatest weight of 1 are not scaled by the product.
+        greatest = np.maximum(row_maxima(weights), np.finfo(np.float32).tiny)
+        data = weights.data / np.repeat(greatest, np.diff(weights.indptr))
+        weights = sparse.csr_matrix((data, weights.indices, weights.indptr), weights.shape)
+        scores = score_product(weights, self.similarities)
+        scores += np.asarray(weights.sum(axis=1), np.float32) * self.backing
+        return mask_zero_scores(scores)
 
     def _arrays(self) -> Arrays:
-        return csr_arrays("", self.similarities)
+        backing = {} if self.backing is None else {"backing": self.backing}
+        return csr_arrays("", self.similarities) | backing
 
     def _restore(self, arrays: Arrays) -> None:
         videos = len(self.videos)
         self.similarities: Matrix = restore_csr(arrays, "", (videos, videos))
+        self.backing = arrays.get("backing")
 
 
 def similar_videos(
