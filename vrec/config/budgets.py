@@ -13,8 +13,11 @@ class BudgetsConfig(BaseConfig):
     """
 
     cpu_ms_per_second: float = Field(default=2_000.0, gt=0)
-    """CPU milliseconds of HTTP and ranking that a key, or an address without one, may use per second on
-    average; above what `security.requests_per_second` ordinary requests take."""
+    """CPU milliseconds of HTTP and ranking that a key may use per second on average; above what
+    `security.requests_per_second` ordinary requests take. Without keys, an address may use as much."""
+    page_cpu_ms_per_second: float = Field(default=200.0, gt=0)
+    """The same for an address from which pages call with a `browser` key, and for one without a key where the
+    service has keys: about 40 lists a second."""
     cpu_burst_s: float = Field(default=2.0, gt=0)
     """Seconds of that budget that may be used at once. Beyond, lists have popular videos; beyond twice as
     much, requests get 429."""

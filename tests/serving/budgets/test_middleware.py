@@ -4,12 +4,14 @@ import asyncio
 from contextlib import ExitStack
 
 from vrec.config.budgets import BudgetsConfig
+from vrec.serving.budgets.bodies import BodyLimits
 from vrec.serving.budgets.cpu import charge_cpu
 from vrec.serving.budgets.load import RunningRequests, cheap_reason
 from vrec.serving.budgets.middleware import BudgetMiddleware
 from vrec.serving.http.errors import HttpProblem
 from vrec.serving.observability.metrics import InMemoryMetricsRecorder
 
+PAGES = {"10.0.0.1"}
 LIST, EVENTS, OTHER = "/v1/recommend", "/v1/events", "/v1/search"
 
 
@@ -35,7 +37,12 @@ class App:
 
     async def call(self, path, cost=0.0, caller="key a", receive=None):
         """Return "popular" or "ranked" for what was answered, or the problem."""
-        scope = {"type": "http", "path": path, "method": "POST", "state": {"caller": caller}}
+        scope = {
+            "type": "http",
+            "path": path,
+            "method": "POST",
+            "state": {"caller": caller, "is_page": caller in PAGES},
+        }
 
         async def whole():
             return {"type": "http.request", "body": str(cost).encode(), "more_body": False}
@@ -64,6 +71,17 @@ def test_a_caller_beyond_its_budget_gets_popular_lists_then_refusals_and_sends_e
         assert app.told.sums["vrec_shed", "popular", "budget"] == 1
         assert app.told.sums["vrec_shed", "refused", "budget"] == 2
         assert app.told.sums["vrec_cpu_seconds", "other"] >= 0.77
+
+    asyncio.run(run())
+
+
+def test_an_address_of_pages_has_a_budget_of_its_own():
+    async def run():
+        app = App(cpu_ms_per_second=1e6, page_cpu_ms_per_second=1.0, cpu_burst_s=100.0)
+        for caller in ("10.0.0.1", "key a"):
+            await app.call(LIST, cost=120, caller=caller)
+        assert await app.call(LIST, caller="10.0.0.1") == "budget"
+        assert await app.call(LIST) is None
 
     asyncio.run(run())
 
@@ -121,30 +139,38 @@ def test_beyond_twice_the_lists_all_give_way():
     assert running.running == 0
 
 
-def chunks(*parts, pause_s=0.0):
-    """Receiver of a body in parts, each after a pause."""
-    left = list(parts)
+class Connection:
+    """Body in parts, before each of which some seconds pass that nobody waits for."""
 
-    async def receive():
-        await asyncio.sleep(pause_s)
-        if not left:
-            await asyncio.sleep(60)
-        part = left.pop(0)
-        return {"type": "http.request", "body": part, "more_body": bool(left)}
+    def __init__(self, *parts, seconds=0.0):
+        self.now, self._left, self._seconds = 0.0, list(parts), seconds
 
-    return receive
+    async def receive(self):
+        self.now += self._seconds
+        await asyncio.sleep(0)
+        if not self._left:
+            return {"type": "http.disconnect"}
+        part = self._left.pop(0)
+        return {"type": "http.request", "body": part, "more_body": bool(self._left)}
+
+    async def send_to(self, app, path=OTHER, **settings):
+        """Send it to an app whose clock is this connection's."""
+        app.middleware._bodies = BodyLimits(BudgetsConfig(**settings), lambda: self.now)
+        return await app.call(path, receive=self.receive)
 
 
 def test_a_body_that_comes_too_slowly_is_refused_and_one_with_many_bytes_has_more_time():
     async def run():
-        app = App(body_s=0.1, slowest_bytes_per_second=1_000)
-        refused = await app.call(OTHER, receive=chunks(b"1", b"", b"", b"", pause_s=0.04))
+        app, limits = App(), {"body_s": 10, "slowest_bytes_per_second": 1_000}
+        refused = await Connection(b"1", b"", b"", b"", seconds=4).send_to(app, **limits)
         assert (refused.status_code, refused.name) == (408, "slow-body")
         assert refused.headers["Connection"] == "close"
-        # 300 bytes have .3 s more.
-        assert await app.call(OTHER, receive=chunks(b"0" * 300, b"0", b"0", b"0", pause_s=0.04)) is None
+        assert await Connection(b"1", b"", b"", seconds=3).send_to(app, **limits) is None
+        # 9,000 bytes have 9 s more.
+        assert await Connection(b"0" * 9_000, b"0", b"0", b"0", seconds=4).send_to(app, **limits) is None
         # Events too: nothing of them has come.
-        assert (await app.call(EVENTS, receive=chunks(b"1", b"", b"", b"", pause_s=0.04))).name == "slow-body"
+        refused = await Connection(b"1", b"", b"", b"", seconds=4).send_to(app, EVENTS, **limits)
+        assert refused.name == "slow-body"
         assert not app.middleware._bodies._coming
 
     asyncio.run(run())
@@ -152,42 +178,35 @@ def test_a_body_that_comes_too_slowly_is_refused_and_one_with_many_bytes_has_mor
 
 def test_the_wait_for_the_end_of_a_connection_has_no_limit():
     async def run():
-        app, ended = App(body_s=0.05), []
+        connection = Connection(b"", seconds=100)
+        receive = BodyLimits(BudgetsConfig(body_s=150), lambda: connection.now).of(connection.receive, "a")
+        return [await receive(), await receive()]
 
-        async def answer(scope, receive, send):
-            await receive()
-            ended.append(await receive())
-
-        app.middleware = BudgetMiddleware(answer, BudgetsConfig(body_s=0.05), lambda: app.told)
-        messages = [
-            ({"type": "http.request", "body": b"", "more_body": False}, 0),
-            ({"type": "http.disconnect"}, 0.15),
-        ]
-
-        async def receive():
-            message, seconds = messages.pop(0)
-            await asyncio.sleep(seconds)
-            return message
-
-        scope = {"type": "http", "path": OTHER, "method": "POST", "state": {"caller": "key a"}}
-        await app.middleware(scope, receive, None)
-        return ended
-
-    assert asyncio.run(run()) == [{"type": "http.disconnect"}]
+    assert asyncio.run(run())[1] == {"type": "http.disconnect"}
 
 
 def test_bodies_on_their_way_are_limited_by_caller():
     async def run():
-        app = App(bodies_at_once=2)
-        slow = [
-            asyncio.create_task(app.call(OTHER, receive=chunks(b"0", b"0", pause_s=0.1))) for _ in range(2)
-        ]
-        await asyncio.sleep(0.15)
-        refused = await app.call(OTHER, receive=chunks(b"0", b"0"))
+        app, go_on = App(bodies_at_once=2), asyncio.Event()
+
+        async def slow():
+            parts = [{"type": "http.request", "body": b"0", "more_body": more} for more in (False, True)]
+
+            async def receive():
+                if len(parts) == 1:
+                    await go_on.wait()
+                return parts.pop()
+
+            return await app.call(OTHER, receive=receive)
+
+        bodies = [asyncio.create_task(slow()) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        refused = await app.call(OTHER, receive=Connection(b"0", b"0").receive)
         assert (refused.status_code, refused.name) == (429, "too-many-bodies")
         assert await app.call(OTHER) is None
-        assert await app.call(OTHER, caller="key b", receive=chunks(b"0", b"0")) is None
-        assert await asyncio.gather(*slow) == [None, None]
-        assert await app.call(OTHER, receive=chunks(b"0", b"0")) is None
+        assert await app.call(OTHER, caller="key b", receive=Connection(b"0", b"0").receive) is None
+        go_on.set()
+        assert await asyncio.gather(*bodies) == [None, None]
+        assert await app.call(OTHER, receive=Connection(b"0", b"0").receive) is None
 
     asyncio.run(run())

@@ -1,6 +1,7 @@
 """Middleware that measures the CPU time of requests, and decides which give way."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,6 +22,8 @@ MEDIA_PREFIX = "/media/"
 """Files, whose responses last as long as a video plays: they count for the CPU time alone."""
 TENANT = "tenant"
 """Caller in the ledger of a tenant, which all its requests are charged to."""
+Charged = tuple[CpuLedger, str]
+"""Ledger that a request is charged in, and its caller there."""
 
 
 class BudgetMiddleware:
@@ -36,6 +39,7 @@ class BudgetMiddleware:
         config: BudgetsConfig,
         recorder: Callable[[], MetricsRecorder],
         tenant_ms_per_second: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Build it.
 
@@ -44,14 +48,16 @@ class BudgetMiddleware:
             config: Settings.
             recorder: Function that returns the recorder of metrics.
             tenant_ms_per_second: CPU time of all requests of a tenant together; None without a tenant.
+            clock: Clock in seconds by which budgets pay.
         """
         self._app, self._recorder = app, recorder
         self._bodies = BodyLimits(config)
         self._running = RunningRequests(config.lists_at_once, config.requests_at_once)
-        self._callers = CpuLedger(_rate(config, config.cpu_ms_per_second))
+        self._keys = CpuLedger(_rate(config, config.cpu_ms_per_second), clock)
+        self._pages = CpuLedger(_rate(config, config.page_cpu_ms_per_second), clock)
         self._tenant = None
         if tenant_ms_per_second is not None:
-            self._tenant = CpuLedger(_rate(config, tenant_ms_per_second))
+            self._tenant = CpuLedger(_rate(config, tenant_ms_per_second), clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle an ASGI connection; raises HttpProblem for one that is refused."""
@@ -59,26 +65,28 @@ class BudgetMiddleware:
             await self._app(scope, receive, send)
             return
         caller, path = scope["state"]["caller"], scope["path"]
-        is_event = scope["method"] == "POST" and path == EVENTS_PATH
+        ledgers = [(self._pages if scope["state"]["is_page"] else self._keys, caller)]
+        if self._tenant is not None:
+            ledgers.append((self._tenant, TENANT))
+        is_event, is_list = scope["method"] == "POST" and path == EVENTS_PATH, path in LIST_PATHS
         if not is_event:
-            self._admit(caller, path)
-        is_list = path in LIST_PATHS
-        cheap = self._cheap_reason(caller) if is_list else None
+            self._admit(ledgers, path)
+        cheap = self._cheap_reason(ledgers, caller) if is_list else None
         if cheap is not None:
             self._recorder().record(SHED, action="popular", cause=cheap)
         body = self._bodies.of(receive, caller)
         try:
             with lists_made_cheap(cheap):
                 if is_event or path.startswith(MEDIA_PREFIX):
-                    await self._metered(caller, scope, body, send)
+                    await self._metered(ledgers, scope, body, send)
                 else:
                     with self._running.run(caller, is_list=is_list and cheap is None):
-                        await self._metered(caller, scope, body, send)
+                        await self._metered(ledgers, scope, body, send)
         finally:
             body.close()
 
-    def _admit(self, caller: str, path: str) -> None:
-        waits = [ledger.wait_s(name) for ledger, name in self._ledgers(caller)]
+    def _admit(self, ledgers: Sequence[Charged], path: str) -> None:
+        waits = [ledger.wait_s(name) for ledger, name in ledgers]
         wait = max((one for one in waits if one is not None), default=None)
         if wait is not None:
             self._recorder().record(SHED, action="refused", cause="budget")
@@ -89,17 +97,13 @@ class BudgetMiddleware:
             detail = "the service has too many requests at a time: send it again in 2 s"
             raise HttpProblem(503, "overloaded", detail, headers={"Retry-After": "2"})
 
-    def _cheap_reason(self, caller: str) -> CheapReason | None:
-        if any(ledger.is_short(name) for ledger, name in self._ledgers(caller)):
+    def _cheap_reason(self, ledgers: Sequence[Charged], caller: str) -> CheapReason | None:
+        if any(ledger.is_short(name) for ledger, name in ledgers):
             return "budget"
         return "load" if self._running.gives_way(caller) else None
 
-    def _ledgers(self, caller: str) -> list[tuple[CpuLedger, str]]:
-        own = [(self._callers, caller)]
-        return own if self._tenant is None else [*own, (self._tenant, TENANT)]
-
-    async def _metered(self, caller: str, scope: Scope, receive: Receive, send: Send) -> None:
-        meter, ledgers = CpuMeter(), self._ledgers(caller)
+    async def _metered(self, ledgers: Sequence[Charged], scope: Scope, receive: Receive, send: Send) -> None:
+        meter = CpuMeter()
         charged = [ledger.begin(name) for ledger, name in ledgers]
         try:
             await Metered(_call(self._app, scope, receive, send), meter)

@@ -78,8 +78,9 @@ class SecurityMiddleware:
             key, expired_key = None, found.name
         # All shoppers share the key of a page, so that each address has limits of its own.
         caller = _client_key(scope) if key is None or key.is_browser else f"key {key.name}"
-        state = {"request_id": request_id, "key": key, "expired_key": expired_key, "caller": caller}
-        scope["state"] = {**scope.get("state", {}), **state}
+        is_page = self._keys is not None and (key is None or key.is_browser)
+        state = {"request_id": request_id, "key": key, "expired_key": expired_key}
+        scope["state"] = {**scope.get("state", {}), **state, "caller": caller, "is_page": is_page}
         if scope["path"] not in OPEN_PATHS:
             self._rates.count(caller)
         if not is_for_pages(scope["path"]) or headers.get("origin") not in self._config.cors_origins:
