@@ -151,14 +151,14 @@ class ListResult:
     """Number of candidates that each hard rule excluded."""
     spent_ms: dict[str, float] = field(default_factory=dict)
     """Milliseconds by stage: profile, candidates, features, ranker, rerank."""
-    cpu_ms: float = 0.0
-    """CPU milliseconds of the process that made it, if that is another one."""
     unknown: tuple[str, ...] = ()
     """Ids of the request's candidates, seeds and cart that are not in the catalog."""
     scores: tuple[Mapping[str, float], ...] = ()
     """Scores of each item by source of candidates; only if they were asked for."""
     barred: tuple[tuple[str, str], ...] = ()
     """Ids of videos that were considered and the rule that excluded each; only if they were asked for."""
+    cpu_ms: float = 0.0
+    """CPU milliseconds of the process that made it, if that is another one."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
