@@ -28,12 +28,14 @@ for name in ("auth_token", "shopper_secrets", "grafana_password", "redis_passwor
 keep("redis_url", f"redis://:{Path('redis_password').read_text()}@{sys.argv[1]}:6379/0")
 if not Path("api_keys").exists():
     # As `vrec serve --new-key` makes them: the service has their digests only.
-    specs = ("shop:read+events", "metrics:read", "operator:read+events+manage")
+    used = {"metrics:read": "metrics_key", "loop:read+manage": "loop_key"}  # by Prometheus, and by `vrec loop`
+    specs = ("shop:read+events", "operator:read+events+manage", *used)
     keys = {spec: f"vrec_{secrets.token_urlsafe(32)}" for spec in specs}
-    keep("metrics_key", keys["metrics:read"])
+    for spec, name in used.items():
+        keep(name, keys[spec])
     digests = {spec: hashlib.sha256(key.encode()).hexdigest() for spec, key in keys.items()}
     keep("api_keys", "".join(f"{spec}:{digest}\n" for spec, digest in digests.items()))
     for spec, key in keys.items():
-        if spec != "metrics:read":
+        if spec not in used:
             print(f"API key of {spec.partition(':')[0]}: {key}")
 PYTHON

@@ -249,6 +249,7 @@ def test_the_secrets_are_made_once_and_open_the_service(tmp_path):
     (shop,) = re.findall(r"API key of shop: (\S+)", said)
     assert keyring.find(shop).scopes == {"read", "events"}
     assert keyring.find(made["metrics_key"]).scopes == {"read"}
+    assert keyring.find(made["loop_key"]).scopes == {"read", "manage"}
     assert made["redis_url"] == f"redis://:{made['redis_password']}@r:6379/0"
     assert all(text == text.strip() for name, text in made.items() if name != "api_keys")
     assert make() == ("", made)

@@ -255,6 +255,19 @@ def test_jobs_work_on_cheap_machines_and_end_their_cluster(name):
     assert "gcsFaultToleranceOptions" not in cluster
 
 
+@needs_kubectl
+def test_every_secret_that_is_read_is_made():
+    made_by = (ROOT / "deploy" / "make-secrets.sh").read_text(encoding="utf-8")
+    for folder in FOLDERS:
+        for pod in templates(folder).values():
+            for variable in pod["spec"]["containers"][0].get("env", ()):
+                if variable["name"].endswith("_FILE"):
+                    mount, _, name = variable["value"].rpartition("/")
+                    assert mount == "/run/secrets/vrec"
+                    assert f'"{name}"' in made_by
+                    assert variable["name"] == f"VREC_{name.upper()}_FILE"
+
+
 def test_redis_is_the_same_everywhere():
     own = (FOLDER / "components" / "redis" / "redis.conf").read_text(encoding="utf-8")
     assert own == (ROOT / "deploy" / "redis.conf").read_text(encoding="utf-8")
