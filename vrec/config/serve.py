@@ -23,6 +23,7 @@ from vrec.privacy.retention import RetentionConfig
 from vrec.profiles.stores.factory import StoreConfig
 from vrec.profiles.stores.sqlite.store import SqliteConfig
 from vrec.ranking.reranking.rerank import RerankConfig
+from vrec.robustness.behavior.config import StreamGuardConfig
 
 ORIGIN_PATTERN = r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$|^https?://\[[0-9a-f:]+\](:[0-9]{1,5})?$"
 """Origins as browsers send them: scheme, host and port, in lower case and without a slash at the end."""
@@ -240,6 +241,8 @@ class TenantConfig(BaseConfig):
     """Folders from which it may add videos by URI; none by default, whatever the service's own are."""
     serve_media: bool = True
     """Whether `/media/` serves its local video files."""
+    quarantine: str | None = None
+    """Table of its suspicious shoppers, as `serve.guard.quarantine`; none by default."""
     limits: TenantLimits = Field(default_factory=TenantLimits)
     """Limits of its requests."""
 
@@ -275,6 +278,8 @@ class ServeConfig(BaseConfig):
     """Text search."""
     trending: TrendingConfig = Field(default_factory=TrendingConfig)
     """Trending videos."""
+    guard: StreamGuardConfig = Field(default_factory=StreamGuardConfig)
+    """Guard of trends and of the counts that rank videos against suspicious shoppers."""
     searches: PopularSearchesConfig = Field(default_factory=PopularSearchesConfig)
     """Popular searches."""
     learns_searches: bool = True
@@ -355,6 +360,7 @@ class ServeConfig(BaseConfig):
         shared = ("cors_origins", "media_roots", "serve_media")
         changes["security"] = self.security.model_copy(update={key: getattr(tenant, key) for key in shared})
         changes["assistant"] = self.assistant.model_copy(update=_assistant_of(tenant, name))
+        changes["guard"] = self.guard.model_copy(update={"quarantine": tenant.quarantine})
         changes["data"] = join_uri(self.data, "tenants", name)
         if isinstance(self.store, SqliteConfig):
             path = Path(self.store.path)

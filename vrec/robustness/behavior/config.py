@@ -19,3 +19,30 @@ class SuspectsConfig(BaseConfig):
     usual."""
     least_events: int = Field(default=2, ge=1)
     """Fewest events of a suspect that choose a video."""
+
+
+class StreamGuardConfig(BaseConfig):
+    """Settings of the weights of suspicious shoppers' events while the service runs."""
+
+    on: bool = False
+    """Whether events by which newcomers alone push a video are held back from trends and from the counts that
+    rank videos, until shoppers with a history or purchases vouch for them. They are stored either way, and a
+    purchase always counts."""
+    quarantine: str | None = None
+    """Path or URI of a table of `vrec robustness suspects`: of its shoppers of weight 0 only purchases count
+    in trends and in the counts that rank videos, and nothing in A/B tests. It works without `on` too."""
+    reread_s: float = Field(default=30.0, ge=1, le=3600)
+    """Seconds after which the table is looked at again; a change counts the log again."""
+    history_minutes: float = Field(default=10.0, ge=0)
+    """Least minutes since the first event of a shopper with a history, who also chose three videos."""
+    free_newcomers: float = Field(default=10.0, ge=1)
+    """Newcomers who choose a video without anybody to vouch for them, at once and again by the day."""
+    per_rise: float = Field(default=10.0, ge=0)
+    """Newcomers for whom a shopper with a history vouches while unusually many of these choose the video."""
+    per_purchase: float = Field(default=30.0, ge=0)
+    """Newcomers for whom a purchase of the video vouches."""
+    most_repeats: int = Field(default=10, ge=1)
+    """Choices of one video by one shopper in a day that count in the counts that rank videos."""
+    most_shoppers: int = Field(default=200_000, ge=10)
+    """Maximum number of shoppers, of videos and of pairs of both that are remembered, those of late; about
+    60 MB. A shopper who is forgotten is a newcomer again."""

@@ -41,10 +41,11 @@ that tell in those that do not."""
 USUAL_PART, LARGEST_PART = 1.5, 10.0
 """Deviations of a part that count for nothing, as one shopper in ten has them, and the most that count."""
 PART_WEIGHTS = {
-    **{"taste": 1.0, "times": 1.0, "watching": 1.0, "audience": 1.0, "promotion": 1.0, "block": 1.0},
+    **{"taste": 0.5, "times": 0.5, "watching": 0.5, "audience": 1.0, "promotion": 2.0, "block": 1.0},
     "devices": 1.0,
 }
-"""Weights of the parts of a score."""
+"""Weights of the parts of a score, chosen by `benchmarks/suspects.py --tune`: what shoppers do alone counts
+less, since honest ones are odd too."""
 BLOCK_UNITS, LEAST_FILLED = 15.0, 0.3
 """Score of a block in which every shopper has chosen every column and none was to be expected, and share
 that is no news: blocks of taste are filled as much."""

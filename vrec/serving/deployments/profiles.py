@@ -32,6 +32,7 @@ from vrec.serving.arm_days import ArmDay
 from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
+from vrec.serving.deployments.guarded_counts import GuardedCounts
 from vrec.serving.deployments.model_health import ModelHealthFollower
 from vrec.serving.deployments.own_store import open_own_store
 from vrec.serving.deployments.rekeying import rekey_shopper
@@ -45,8 +46,8 @@ from vrec.serving.observability.metrics import metrics_recorder
 from vrec.serving.observability.store_watch import StoreWatch
 from vrec.serving.streams.views import LiveRates
 from vrec.serving.tenants.context import DEFAULT_TENANT
-from vrec.serving.trends.follower import CountFollower, TrendFollower
-from vrec.serving.trends.trending import TrendingCounts, TrendingVideo
+from vrec.serving.trends.follower import CountFollower
+from vrec.serving.trends.trending import TrendingVideo
 from vrec.serving.trends.windows import TrendWindow
 
 logger = logging.getLogger("ray.serve")
@@ -77,11 +78,11 @@ class ProfilesDeployment(StoredShoppers):
         self._ends, self._tenant = ends or self._read_ends, tenant
         self._followed: tuple[tuple[int, ...], ExperimentConfig, str] | None = None
         self._live: LiveCatalog[CurrentVideoFacts] = LiveCatalog(config.data, self._load, check=check)
-        self._video_counts = VideoCounts(lambda: self._store)
+        self._guarded = GuardedCounts(config, self._find, metrics_recorder)
+        self._video_counts = VideoCounts(lambda: self._store, self._guarded.discount, self._guarded.reach)
         self._settings = self._experiment = config.arms
         self._arms = ExperimentRuns(config.arms, ExperimentStart("", 0, 0), self._find)
         self._cursor, self._has_counted_all, self._recounted_to = 0, False, 0
-        self._trends: TrendFollower | None = None
         self._rates: CountFollower[LiveRates] | None = None
         self._early_leave_s: float | None = None
         self._health = ModelHealthFollower(lambda: self._store, self._videos, config.health)
@@ -103,8 +104,8 @@ class ProfilesDeployment(StoredShoppers):
         self._opened = await asyncio.to_thread(
             open_own_store, self._config, self._tenant, self._find, profiles
         )
-        interest, trending = profiles.user.interest, self._config.trending
-        self._trends = TrendFollower(self._opened, lambda: TrendingCounts(trending, interest, self._find))
+        await self._guarded.follow_quarantine()
+        self._guarded.open(self._opened, profiles)
         await self._begin_counting()
         if isinstance(self._config.store, SqliteConfig):
             await asyncio.to_thread(write_owner, self._config.store, self._owner)
@@ -197,9 +198,8 @@ class ProfilesDeployment(StoredShoppers):
 
     async def trending(self, window: TrendWindow) -> tuple[tuple[TrendingVideo, ...], bool]:
         """Return the trending videos, the highest score first, and whether the whole log is counted."""
-        if self._trends is None:
-            return (), False
-        return self._trends.videos(window), self._trends.is_complete
+        trends = self._guarded.trends
+        return ((), False) if trends is None else (trends.videos(window), trends.is_complete)
 
     async def model_health(self) -> ModelHealth:
         """Return the health of the model as of the last hour that was compared."""
@@ -288,6 +288,9 @@ class ProfilesDeployment(StoredShoppers):
 
     async def _follow_logs(self) -> bool:
         """Count what is new in the logs, and return whether there is more; one short read if nothing is."""
+        if await self._guarded.follow_quarantine():
+            self._count_again(self._arms.start)
+            self._followed = None
         ends = await self._ends()
         followed = None if ends is None else (ends.logs, self._settings, self._live.served.version)
         if followed is not None and followed == self._followed:
@@ -296,6 +299,7 @@ class ProfilesDeployment(StoredShoppers):
         has_more = await self._follow_events()
         for counts in self._followers():
             has_more |= await counts.follow(self._cursor)
+        self._guarded.record()
         self._followed = None if has_more else followed
         return has_more
 
@@ -307,7 +311,7 @@ class ProfilesDeployment(StoredShoppers):
             self._early_leave_s, self._rates, store = wanted, None, self._store
             if wanted is not None:
                 self._rates = CountFollower(store, lambda: LiveRates(self._find, wanted))
-        return [counts for counts in (self._trends, self._rates) if counts is not None]
+        return [counts for counts in (self._guarded.trends, self._rates) if counts is not None]
 
     async def _read_ends(self) -> StoreEnds | None:
         return (await asyncio.to_thread(read_ends, {"": self._store})).get("")
@@ -324,7 +328,8 @@ class ProfilesDeployment(StoredShoppers):
             self._count_again(self._arms.start)
             return True
         for start in range(0, changes.events.num_rows, COUNTED_AT_ONCE):
-            self._arms.add(changes.events.slice(start, COUNTED_AT_ONCE))
+            part = changes.events.slice(start, COUNTED_AT_ONCE)
+            self._arms.add(self._guarded.without_quarantined(part))
             await asyncio.sleep(0)
         for counts in self._followers():
             await counts.take(self._cursor, changes)

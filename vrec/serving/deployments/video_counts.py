@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,9 +18,21 @@ REMEMBERED_READS = 16
 class VideoCounts:
     """Counts of videos with the reads of late, in which a replica finds what another one has asked for."""
 
-    def __init__(self, store: Callable[[], ProfileStore]) -> None:
-        """Build it over a function that returns the open store."""
+    def __init__(
+        self,
+        store: Callable[[], ProfileStore],
+        discount: Callable[[str], Mapping[str, float]] = lambda _: {},
+        reach: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """Build it.
+
+        Args:
+            store: Function that returns the open store.
+            discount: Function that returns the part of a video's counts that does not count, by key.
+            reach: Function that returns the cursor up to which discounts are known; None for no limit.
+        """
         self._store, self._lock = store, asyncio.Lock()
+        self._discount, self._reach = discount, reach
         self._start = 0
         """Cursor from which on the remembered reads have all changes."""
         self._reads: deque[tuple[int, dict[str, Doubles]]] = deque()
@@ -29,6 +41,8 @@ class VideoCounts:
     async def of(self, video_ids: Sequence[str]) -> tuple[int, Doubles]:
         """Return a cursor, and (N, len(VIDEO_COUNT_KEYS)) counts that include all events before it."""
         cursor = await asyncio.to_thread(self._store().latest_cursor)
+        if (reach := self._reach()) is not None:
+            cursor = min(cursor, reach)
         return cursor, await asyncio.to_thread(self._read, video_ids)
 
     async def since(self, cursor: int) -> tuple[int, list[str], Doubles]:
@@ -38,11 +52,16 @@ class VideoCounts:
                 self._reads.clear()
                 self._start = cursor
             end = self._reads[-1][0] if self._reads else cursor
-            changes = await asyncio.to_thread(self._store().follow, end, MAX_FOLLOWED_EVENTS)
-            if changes.cursor > end:
-                ids = list(changes.video_ids)
+            limit = MAX_FOLLOWED_EVENTS
+            if (reach := self._reach()) is not None:
+                limit = min(limit, reach - end)
+            reached, ids = end, list[str]()
+            if limit > 0:
+                changes = await asyncio.to_thread(self._store().follow, end, limit)
+                reached, ids = changes.cursor, list(changes.video_ids)
+            if reached > end:
                 counts = await asyncio.to_thread(self._read, ids)
-                self._reads.append((changes.cursor, dict(zip(ids, counts, strict=True))))
+                self._reads.append((reached, dict(zip(ids, counts, strict=True))))
             found: dict[str, Doubles] = {}
             for behind, read in self._reads:
                 if behind > cursor:
@@ -51,7 +70,7 @@ class VideoCounts:
                 self._start = self._reads.popleft()[0]
         names = sorted(found)
         rows = np.array([found[name] for name in names]).reshape(len(names), len(VIDEO_COUNT_KEYS))
-        return changes.cursor, names, rows
+        return reached, names, rows
 
     def _read(self, video_ids: Sequence[str]) -> Doubles:
         profiles = self._store().get("video", video_ids)
@@ -60,4 +79,7 @@ class VideoCounts:
         for row, video_id in enumerate(video_ids):
             if (profile := profiles.get(video_id)) is not None:
                 counts[row] = profile_counts(profile)
+                if less := self._discount(video_id):
+                    held = [less.get(key, 0.0) for key in VIDEO_COUNT_KEYS]
+                    counts[row] = np.maximum(counts[row] - held, 0)
         return counts

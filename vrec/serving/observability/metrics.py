@@ -103,6 +103,13 @@ STREAM_WINDOWS = MetricSpec(
     "Windows of live streams: embedded, unchanged, failed by error, and those whose follower died",
     ("outcome",),
 )
+GUARD_EVENTS = MetricSpec(
+    "vrec_guard_events",
+    "counter",
+    "Choices that do not count in trends and ranking: held, released, repeated, quarantined",
+    ("outcome",),
+)
+GUARD_HELD = MetricSpec("vrec_guard_held", "gauge", "Choices by newcomers that are held back now")
 CREATOR_PLACES = MetricSpec(
     "vrec_creator_places", "counter", "Places in lists of creators, by whether the creator is new", ("new",)
 )
@@ -156,6 +163,7 @@ METRICS = (
     STREAM_WINDOWS,
     *(STORE_UP, LOG_ENTRIES, STORE_BYTES),
     *(CREATOR_PLACES, CREATOR_GINI),
+    *(GUARD_EVENTS, GUARD_HELD),
     *(ASSISTANT, ASSISTANT_CALLS),
     *(CPU, SHED),
     *(MODEL_FIGURE, MODEL_EVIDENCE, MODEL_ALARM),

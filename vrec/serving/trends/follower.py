@@ -97,6 +97,10 @@ class CountFollower(Generic[C]):
         await self._add(changes)
         return not self.is_complete
 
+    async def count_again(self) -> None:
+        """Count the whole log again, since something else than the log has changed; raises StoreError."""
+        await self._count_again()
+
     async def _look_for_erasures(self) -> None:
         records = await asyncio.to_thread(self._store.records_after, ERASURES_LOG, self._erasures or 0, 10)
         if records:

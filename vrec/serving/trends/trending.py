@@ -15,6 +15,7 @@ from vrec.profiles.profile import EventRecord, VideoMetadata
 from vrec.profiles.stores.fold import VideoLookup
 from vrec.profiles.update import event_rows
 from vrec.profiles.user import event_interest
+from vrec.serving.trends.choice_guard import ChoiceGuard
 from vrec.serving.trends.windows import (
     REMEMBERED,
     TREND_WINDOWS,
@@ -62,6 +63,7 @@ class TrendingCounts:
         interest: InterestConfig,
         facts: VideoLookup,
         remembered: int = REMEMBERED,
+        guard: ChoiceGuard | None = None,
     ) -> None:
         """Build the counts without events.
 
@@ -70,7 +72,10 @@ class TrendingCounts:
             interest: Weights of events: those above 0 tell which ones choose a video.
             facts: Lookup of the catalog's data of videos, for the lengths of watched ones.
             remembered: Pairs of a shopper and a video to remember at most.
+            guard: Decision of which events count; all without one.
         """
+        self.guard = guard
+        """Decision of which events count; None if all do."""
         self._config, self._interest, self._facts = config, interest, facts
         self._counts = WindowCounts([WINDOW_US[name] for name in TREND_WINDOWS], remembered)
         choosing = [kind for kind, weight in interest.signed_weights().items() if weight > 0]
@@ -119,16 +124,26 @@ class TrendingCounts:
     ) -> Iterator[PairEvent]:
         """Yield what counts of events: that of the shopper and the video, then that of the shopper alone."""
         interests: dict[str, float] = {}
+        guard = self.guard
         for event in rows:
             if event.kind == "watch":
                 interest = event_interest(event, facts.get(event.video_id), self._interest)
             elif (interest := interests.get(event.kind)) is None:
                 interest = interests[event.kind] = event_interest(event, None, self._interest)
+            key = _pair(event.user_id, event.video_id)
             if interest > 0:
+                if guard is None or guard.admits(key, event, facts.get(event.video_id)):
+                    yield key, event.video_id, event.kind, event.at
+                    yield _pair(event.user_id, ANYTHING), ANYTHING, "click", event.at
+            elif event.kind in _UNDOING:
+                yield key, event.video_id, event.kind, event.at
+            elif event.kind == "watch" and guard is not None:
+                # It chooses nothing, but counts among the watches of the video.
+                guard.admits(key, event, facts.get(event.video_id))
+        if guard is not None:
+            for event in guard.released():
                 yield _pair(event.user_id, event.video_id), event.video_id, event.kind, event.at
                 yield _pair(event.user_id, ANYTHING), ANYTHING, "click", event.at
-            elif event.kind in _UNDOING:
-                yield _pair(event.user_id, event.video_id), event.video_id, event.kind, event.at
 
 
 def _pair(user_id: str, video_id: str) -> int:
