@@ -1,8 +1,9 @@
 """CPU time of requests to the whole service in one process: HTTP application, ranking, profiles and store.
 
-Run as `python benchmarks/in_process.py BUNDLE [--against CHECKOUT]`. Requests are given to the ASGI
+Run as `python benchmarks/in_process.py BUNDLE [--against CHECKOUT | --guard]`. Requests are given to the ASGI
 application itself, without sockets, proxies and calls through Serve, and the time is the process's CPU time,
-threads included. With another checkout of the repository, a process of each takes turns, in rounds.
+threads included. With another checkout of the repository, or with `--guard` the guard against click farms on
+and off, a process of each takes turns, in rounds.
 """
 
 import argparse
@@ -106,7 +107,7 @@ class Shop:
         return {name: statistics.median(spent) for name, spent in stages.items()}
 
 
-async def work(bundle: str, folder: str) -> None:
+async def work(bundle: str, folder: str, more: dict[str, Any]) -> None:
     """Time what each line of the standard input names, and print the CPU milliseconds."""
     config = ServeConfig.model_validate(
         {
@@ -114,6 +115,7 @@ async def work(bundle: str, folder: str) -> None:
             "data": folder,
             "replicas": {"ranking": 0, "encoder": 0},
             "security": {"requests_per_second": 1e6, "burst": 1_000_000},
+            **more,
         }
     )
     profiles = ProfilesDeployment(config)
@@ -138,21 +140,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle")
     parser.add_argument("--against", type=Path)
+    parser.add_argument("--guard", action="store_true")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--worker", action="store_true")
     asked = parser.parse_args()
     if asked.worker:
         torch.set_num_threads(1)
         with tempfile.TemporaryDirectory() as folder:
-            asyncio.run(work(asked.bundle, folder))
+            asyncio.run(work(asked.bundle, folder, {"guard": {"on": True}} if asked.guard else {}))
         return
     worker = [asked.bundle, "--worker"]
-    sides = {"here": CheckoutProcess(__file__, worker, ROOT)}
-    if asked.against is not None:
-        sides["against"] = CheckoutProcess(__file__, worker, asked.against)
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {kind: defaultdict(list) for kind in KINDS}
+    here = [*worker, "--guard"] if asked.guard else worker
+    sides = {"here": CheckoutProcess(__file__, here, ROOT)}
+    if asked.against is not None or asked.guard:
+        sides["against"] = CheckoutProcess(__file__, worker, asked.against or ROOT)
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {kind: defaultdict(list) for kind in asked.kinds}
     for _ in range(asked.rounds):
-        for kind in KINDS:
+        for kind in asked.kinds:
             for name, side in sides.items():
                 found[kind][name].append(side.time(kind))
     for kind, by_side in found.items():
