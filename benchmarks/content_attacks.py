@@ -16,9 +16,13 @@ of the odd half. `… sound --videos FOLDER` adds tones to sounds.
 
 import argparse
 import csv
+import itertools
+import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -55,6 +59,7 @@ COLUMNS = (
     "next to the target, before",
     "no codec",
     "H.264",
+    "flagged",
     "H.264, not flagged",
     "H.264, by the coarser view",
     "agreement",
@@ -129,6 +134,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10, help="attacked clips, or targets of a patch")
     parser.add_argument("--clips", type=int, default=10, help="clips that a patch is laid over")
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--minutes", type=float, default=1e6, help="no further clip is attacked after them")
     parser.add_argument("--crf", type=int, default=23)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epsilon", type=float, nargs="+", default=[4.0, 8.0])
@@ -159,41 +165,66 @@ def frames(given: argparse.Namespace) -> None:
     print(f"agreement of views: lowest of the even half, the threshold: {threshold:.3f}")
     print(f"median agreement: {np.median(clean):.3f}")
     print(f"false alarms in the odd half: {alarms} of {len(clean[1::2])}")
-    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
-    for epsilon in given.epsilon:
-        for kind in given.kinds:
-            print(attack_line(catalog, backbone, (kind, epsilon), threshold, given), flush=True)
+    found: dict[tuple[str, float], list[AttackResult]] = {}
+    gone = time.monotonic() + 60 * given.minutes
+    for number, pair in enumerate(catalog.pairs(given.pairs, given.seed), 1):
+        if time.monotonic() > gone:
+            break
+        for attack in itertools.product(given.kinds, given.epsilon):
+            found.setdefault(attack, []).append(attack_pair(catalog, backbone, pair, attack, given))
+        print(f"pair {number} of {given.pairs}", file=sys.stderr, flush=True)
+        if number % 2 == 0 or number == given.pairs:
+            print_attacks(found, threshold)
 
 
-def attack_line(
+class AttackResult(NamedTuple):
+    """One attack: the clip before, attacked, attacked and through H.264, and that by the coarser view."""
+
+    cosines: list[float]
+    """Similarity of each with the target."""
+    is_next: list[bool]
+    """Whether each is next to the target."""
+    agreement: float
+    """Agreement of the two views of what arrives."""
+
+
+def print_attacks(found: dict[tuple[str, float], list[AttackResult]], threshold: float) -> None:
+    """Print the table of attacks."""
+    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
+    for (kind, epsilon), results in found.items():
+        mean = np.mean([one.cosines for one in results], axis=0)
+        success = np.sum([one.is_next for one in results], axis=0)
+        flagged = [one.agreement < threshold for one in results]
+        unflagged = sum(one.is_next[2] and not flag for one, flag in zip(results, flagged, strict=True))
+        print(
+            f"| {kind} | {epsilon:g} | {mean[0]:.2f} | {mean[1]:.2f} | {mean[2]:.2f} "
+            f"| {success[0]} of {len(results)} | {success[1]} | {success[2]} | {sum(flagged)} | {unflagged} "
+            f"| {success[3]} | {np.median([one.agreement for one in results]):.2f} |",
+            flush=True,
+        )
+
+
+def attack_pair(
     catalog: Catalog,
     backbone: FrameBackbone,
+    pair: tuple[int, int],
     attack: tuple[str, float],
-    threshold: float,
     given: argparse.Namespace,
-) -> str:
-    """Return a line of the table of attacks."""
-    (kind, epsilon), pairs = attack, catalog.pairs(given.pairs, given.seed)
-    cosines, places, agreements = [], [], []
-    for source, target in pairs:
-        channel = VideoChannel(catalog.videos[source], catalog.places, crf=given.crf)
-        budget = PerturbationBudget(epsilon, given.steps, step_size=max(1.0, epsilon / 4))
-        gradient = similarity_gradient(backbone, catalog.vectors[target])
-        attacked = perturb_frames(channel.frames, gradient, budget, channels(kind, channel))
-        before = through_file(catalog.videos[source], given.crf, catalog)
-        arrived = through_file(channel.video(attacked), given.crf, catalog)
-        view = second_view(arrived, CHECKS, catalog.names[source])
-        vectors = [catalog.vector(one) for one in (before, attacked, arrived, view)]
-        cosines.append([float(vector @ catalog.vectors[target]) for vector in vectors])
-        places.append([catalog.place(vector, source, target) == 0 for vector in vectors])
-        agreements.append(float(vectors[2] @ vectors[3]))
-    mean, success = np.mean(cosines, axis=0), np.sum(places, axis=0)
-    flags = [agreement < threshold for agreement in agreements]
-    unflagged = sum(place[2] and not flag for place, flag in zip(places, flags, strict=True))
-    return (
-        f"| {kind} | {epsilon:g} | {mean[0]:.2f} | {mean[1]:.2f} | {mean[2]:.2f} "
-        f"| {success[0]} of {len(pairs)} | {success[1]} | {success[2]} | {unflagged} | {success[3]} "
-        f"| {np.median(agreements):.2f} |"
+) -> AttackResult:
+    """Attack a clip for the place next to its target."""
+    (source, target), (kind, epsilon) = pair, attack
+    channel = VideoChannel(catalog.videos[source], catalog.places, crf=given.crf)
+    budget = PerturbationBudget(epsilon, given.steps, step_size=max(1.0, epsilon / 4))
+    gradient = similarity_gradient(backbone, catalog.vectors[target])
+    attacked = perturb_frames(channel.frames, gradient, budget, channels(kind, channel))
+    before = through_file(catalog.videos[source], given.crf, catalog)
+    arrived = through_file(channel.video(attacked), given.crf, catalog)
+    view = second_view(arrived, CHECKS, catalog.names[source])
+    vectors = [catalog.vector(one) for one in (before, attacked, arrived, view)]
+    return AttackResult(
+        [float(vector @ catalog.vectors[target]) for vector in vectors],
+        [catalog.place(vector, source, target) == 0 for vector in vectors],
+        float(vectors[2] @ vectors[3]),
     )
 
 

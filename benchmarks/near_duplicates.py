@@ -90,15 +90,15 @@ PLANTED = 200
 MEDIA = MediaConfig(audio=AudioConfig(enabled=False), fingerprint=True)
 
 
-def alter_kinds(clip: Path, folder: Path, kinds: dict[str, tuple[str, int, bool]]) -> None:
-    """Write every kind of copy of a clip, as `KINDS` says; those that exist stay."""
+def alter(clip: Path, folder: Path) -> None:
+    """Write every kind of copy of a clip; those that exist stay."""
     base = folder / "base" / f"{clip.stem}.mp4"
     if not base.exists():
         ffmpeg(["-i", clip, "-t", "26", "-vf", "scale='trunc(min(640,iw)/2)*2':-2"], 16, base)
     probe = ["ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", str(base)]
     length_s = float(subprocess.run(probe, capture_output=True, text=True, check=True).stdout)
     cut_s = min(1.3, 0.15 * length_s)
-    for number, (chain, crf, trimmed) in enumerate(kinds.values()):
+    for number, (chain, crf, trimmed) in enumerate(KINDS.values()):
         copy = folder / "copies" / f"{clip.stem}__{number}.mp4"
         if not copy.exists():
             span = ["-ss", f"{cut_s:.3f}", "-t", f"{length_s - 1.7 * cut_s:.3f}"] if trimmed else []
@@ -144,7 +144,7 @@ def quality(videos: Path, work: Path) -> None:
     for name in ("base", "copies"):
         (work / name).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda clip: alter_kinds(clip, work, KINDS), altered))
+        list(pool.map(lambda clip: alter(clip, work), altered))
     originals = fingerprints(clips)
     copies = fingerprints(sorted((work / "copies").glob("*.mp4")))
     same = {name: labelled[0] if name in labelled else name for name in originals}

@@ -6,11 +6,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.events.rows import videos
+from tests.events.rows import interactions, videos
 from vrec.bundle.catalog import FINGERPRINTS
 from vrec.bundle.config import BundleConfig
 from vrec.bundle.fingerprints import load_copy_index, save_fingerprints
-from vrec.bundle.held_back import content_findings, held_back, with_first_dates, without_vectors
+from vrec.bundle.held_back import (
+    content_findings,
+    held_back,
+    unwatched,
+    with_first_dates,
+    without_vectors,
+)
+from vrec.bundle.neighbors import VideoNeighbors
 from vrec.core.errors import BundleError
 from vrec.media.duplicates.fingerprint import encode_fingerprint
 
@@ -55,6 +62,17 @@ def test_a_copy_has_the_date_of_the_first_and_no_vector():
     assert without_vectors(embeddings, {"a": "why"}).column("entity_id").to_pylist() == ["b"]
     assert without_vectors(embeddings, {"a": "", "b": ""}) is without_vectors(None, {"a": ""}) is None
     assert without_vectors(embeddings, {}) is embeddings
+
+
+def test_only_unwatched_ones_are_no_neighbors_and_the_others_move_up():
+    watched = interactions(("u", "a", 1, 0))
+    assert unwatched(["a", "b"], watched) == ["b"]
+    assert unwatched(["a"], None) == ["a"]
+    places, scores = [[1, 2], [0, 2], [1, -1]], [[1, 0.5], [1, 0.5], [1, 0]]
+    near = VideoNeighbors(("a", "b", "c"), np.array(places, np.int32), np.array(scores, np.float32))
+    left = near.without(["b", "gone"])
+    assert [left.find(name, 2) for name in "abc"] == [[("c", 0.5)], [("a", 1.0), ("c", 0.5)], []]
+    assert near.without([]) is near
 
 
 def moving(seed):

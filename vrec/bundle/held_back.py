@@ -1,6 +1,6 @@
 """Videos of which the content earns nothing: later copies of others, and doctored ones."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -51,6 +51,12 @@ def without_vectors(embeddings: pa.Table | None, video_ids: Mapping[str, str]) -
     names = pa.array(video_ids, pa.string())
     kept = embeddings.filter(pc.invert(pc.is_in(embeddings.column("entity_id"), value_set=names)))
     return kept if kept.num_rows else None
+
+
+def unwatched(video_ids: Iterable[str], interactions: pa.Table | None) -> list[str]:
+    """Return the videos without a row of INTERACTIONS, which only their content can make neighbors."""
+    seen = set() if interactions is None else set(interactions.column("video_id").unique().to_pylist())
+    return [video_id for video_id in video_ids if video_id not in seen]
 
 
 def with_first_dates(videos: pa.Table, copies: Mapping[str, str]) -> pa.Table:

@@ -1,6 +1,6 @@
 """Neighbors of videos: what a recommender gives to a user who watched only that video."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -85,6 +85,20 @@ class VideoNeighbors:
         """Return (M, count) arrays without neighbors."""
         size = (len(video_ids), count)
         return cls(tuple(video_ids), np.full(size, -1, np.int32), np.zeros(size, np.float32))
+
+    def without(self, video_ids: Collection[str]) -> Self:
+        """Return the same without some videos as neighbors; they keep their own."""
+        gone = [self.position[name] for name in video_ids if name in self.position]
+        if not gone:
+            return self
+        dropped = np.isin(self.indices, gone)
+        indices = np.where(dropped, np.int32(-1), self.indices)
+        scores = np.where(dropped, np.float32(0), self.scores)
+        # Best first, padded at the end.
+        order = np.argsort(indices < 0, axis=1, kind="stable")
+        return type(self)(
+            self.ids, np.take_along_axis(indices, order, axis=1), np.take_along_axis(scores, order, axis=1)
+        )
 
     @cached_property
     def position(self) -> dict[str, int]:

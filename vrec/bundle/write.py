@@ -26,6 +26,7 @@ from vrec.bundle.catalog import (
 )
 from vrec.bundle.config import BundleConfig
 from vrec.bundle.fingerprints import save_fingerprints
+from vrec.bundle.held_back import unwatched
 from vrec.bundle.inputs import BundleInputs, embeddings_encoder, validate_inputs
 from vrec.bundle.models import copy_encoder_models, replace_model_folders
 from vrec.bundle.moments import CatalogMoments, index_moments
@@ -124,6 +125,7 @@ def _make(uri: str, inputs: BundleInputs, config: BundleConfig) -> ServingBundle
     # Without a ranker, a recommender of popular videos leaves the order of popularity.
     if recommender is not None and not (inputs.ranker is None and ignores_history(recommender)):
         neighbors = VideoNeighbors.from_recommender(recommender, ids, config.neighbours, domains.videos)
+    neighbors = neighbors.without(unwatched(inputs.held_back, inputs.interactions))
     released = None if recommender is None else _released(recommender)
     popular = tuple(popular_videos(own, inputs.interactions, config, released))
     live = None if inputs.live is None else OnlineLiveModel(inputs.live)

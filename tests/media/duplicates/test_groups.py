@@ -8,6 +8,8 @@ from vrec.media.duplicates import candidates
 from vrec.media.duplicates.alignment import FingerprintPictures, align, is_copy
 from vrec.media.duplicates.fingerprint import decode_fingerprint, encode_fingerprint
 from vrec.media.duplicates.groups import FingerprintRow, near_duplicates
+from vrec.media.duplicates.registration import register
+from vrec.media.duplicates.windows import part_of
 
 
 def thumbnails(clip):
@@ -92,3 +94,19 @@ def test_motion_tells_recordings_of_one_place_apart():
 def test_too_different_lengths_are_not_compared():
     long, short = (FingerprintPictures.of(np.ones((n, 16, 16), np.uint8)) for n in (20, 11))
     assert align(long, short) is align(short, long) is None
+
+
+@pytest.mark.parametrize("rect", [(0.06, 0.97, 0.11, 0.93), (0.0, 0.83, 0.17, 1.0), (0.0, 1.0, 0.0, 1.0)])
+def test_a_crop_is_put_in_its_place(rect):
+    clip = scene(4)
+    sides = (clip.shape[1],) * 2 + (clip.shape[2],) * 2
+    top, bottom, left, right = (round(share * side) for share, side in zip(rect, sides, strict=True))
+    one, crop = (
+        FingerprintPictures.of(decode_fingerprint(encode_fingerprint(thumbnails(shown))))
+        for shown in (clip, clip[:, top:bottom, left:right])
+    )
+    assert register(one.mean, crop.mean, (0.05, 0.95, 0.05, 0.95)) == pytest.approx(rect, abs=0.02)
+
+
+def test_a_part_of_a_window_is_that_share_of_it():
+    assert part_of((0.2, 0.6, 0.0, 0.5), (0.5, 1.0, 0.0, 0.4)) == pytest.approx((0.4, 0.6, 0.0, 0.2))

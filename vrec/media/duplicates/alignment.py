@@ -1,5 +1,6 @@
 """Comparison of two fingerprints over crops, offsets in time and playing speeds."""
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -11,11 +12,13 @@ from vrec.media.duplicates.fingerprint import Pictures
 from vrec.media.duplicates.registration import register
 from vrec.media.duplicates.windows import (
     SIDE_TRANSFORMS,
+    SIDES,
     SIZE,
     Floats,
     Rect,
     axis_windows,
     flip,
+    part_of,
     window,
     window_likeness,
     window_transform,
@@ -34,13 +37,17 @@ MIN_MOTION = 0.45
 """Least correlation of the motion of copies over many pictures; of other clips of 4 s it is .31 at most."""
 SHORT_MOTION = 0.75
 """Addition to it, divided by the root of the number of pictures: within 2 s other motion may agree to .6."""
-MIN_SUM = 1.1
+MIN_SUM = 1.05
 """Least sum of the two correlations of copies."""
+CLEAR_LOOK = 0.97
+"""Correlation of pictures, once one is put in its place in the other, with which less motion is enough."""
+CLEAR_MOTION = 0.3
+"""The same as MIN_MOTION for such pictures ..."""
+CLEAR_SHORT_MOTION = 0.7
+"""... and as SHORT_MOTION: signs by one signer before one wall agree to .52 within 7 pictures."""
 EQUAL_LOOK = 0.99
 """Correlation of pictures that are equal but for noise."""
-EQUAL_MOTION = 0.1
-"""What may be lacking in the correlation of the motion where pictures are equal."""
-STILL_ACTIVITY = 0.001
+STILL_ACTIVITY = 0.003
 """Share of changing energy below which a video is still, so that motion is no evidence."""
 MIN_CUT = 0.4
 """Least distance of the unit vectors of two pictures in a row between which there is a cut."""
@@ -71,10 +78,12 @@ def is_copy(found: Alignment) -> bool:
     Motion tells copies from other clips of the same scene: ten signs by one signer before one wall look alike
     to .99. Two videos in which nothing moves are copies only if their pictures are equal but for noise.
     """
-    enough = MIN_MOTION + SHORT_MOTION / found.pictures**0.5
-    if found.look >= EQUAL_LOOK:
-        return found.motion >= enough - EQUAL_MOTION or found.activity < STILL_ACTIVITY
-    return found.motion >= enough and found.look + found.motion >= MIN_SUM
+    root = found.pictures**0.5
+    if found.look >= EQUAL_LOOK and found.activity < STILL_ACTIVITY:
+        return True
+    if found.look >= CLEAR_LOOK and found.motion >= CLEAR_MOTION + CLEAR_SHORT_MOTION / root:
+        return True
+    return found.motion >= MIN_MOTION + SHORT_MOTION / root and found.look + found.motion >= MIN_SUM
 
 
 @dataclass(frozen=True)
@@ -143,21 +152,32 @@ def align(one: FingerprintPictures, other: FingerprintPictures) -> Alignment | N
     if found is None or is_copy(found[0]):
         return None if found is None else found[0]
     best, (cropped, whole, rect) = found
-    pairs = [(one.vectors(side), other.vectors(side)) for side in SIDE_TRANSFORMS]
+    placed = rect
     if best.look + best.motion >= RETRY_SUM:
-        placed = cropped.vectors(window_transform(*register(cropped.mean, whole.mean, rect)))
-        target = whole.vectors(window(0, 0))
-        pairs = [
-            *((placed, _resample(target, speed, phase)) for speed in SPEEDS for phase in (0.0, 0.5)),
-            *pairs,
-        ]
-    for pair in pairs:
-        aligned = _align_times(*pair)
-        if aligned is not None and aligned.look + aligned.motion > best.look + best.motion:
-            best = aligned
+        placed = register(cropped.mean, whole.mean, rect)
+        speed, phase = 1.0, 0.0
+        shown, target = cropped.vectors(window_transform(*placed)), whole.vectors(window(0, 0))
+        for tried in itertools.product(SPEEDS, (0.0, 0.5)):
+            found = _better(_align_times(shown, _resample(target, *tried)), best)
+            if found is not best:
+                best, (speed, phase) = found, tried
             if is_copy(best):
-                break
+                return best
+        for side, transform in zip(SIDES, SIDE_TRANSFORMS, strict=True):
+            half = cropped.vectors(window_transform(*part_of(placed, side)))
+            best = _better(_align_times(half, _resample(whole.vectors(transform), speed, phase)), best)
+            if is_copy(best):
+                return best
+    for transform in SIDE_TRANSFORMS:
+        best = _better(_align_times(one.vectors(transform), other.vectors(transform)), best)
     return best
+
+
+def _better(found: Alignment | None, best: Alignment) -> Alignment:
+    """Return the likeness that is greater in sum; the second where both are equal."""
+    if found is None or found.look + found.motion <= best.look + best.motion:
+        return best
+    return found
 
 
 def _best_window(

@@ -82,6 +82,17 @@ def window_likeness(cropped: Floats, whole: Floats) -> Floats:
     return products / (norms * np.linalg.norm(target) + 1e-6)
 
 
+def part_of(rect: Rect, part: Rect) -> Rect:
+    """Return a part of a window, given in shares of the window, in shares of the picture."""
+    height, width = rect[1] - rect[0], rect[3] - rect[2]
+    return (
+        rect[0] + part[0] * height,
+        rect[0] + part[1] * height,
+        rect[2] + part[2] * width,
+        rect[2] + part[3] * width,
+    )
+
+
 def flip(pictures: npt.NDArray[ScalarT]) -> npt.NDArray[ScalarT]:
     """Return (..., GRID²) pictures with left and right exchanged."""
     cells = pictures.reshape(*pictures.shape[:-1], GRID, GRID)
