@@ -20,7 +20,10 @@ from hypothesis.stateful import (
 from json_tool import FAULTS, answers, closed_url, json_tool
 
 from tests.contracts.store_places import RedisPlace, SqlitePlace
+from vrec.assistant.answers import person_answer
 from vrec.assistant.connectors.config import HandOverConfig
+from vrec.assistant.dialogue import DialogueState
+from vrec.assistant.wording import wording
 from vrec.core.errors import ServeError
 from vrec.serving.conversation import hand_over_posts
 from vrec.serving.conversation.hand_over_posts import HandOverPosts, hand_over_secret
@@ -33,7 +36,10 @@ from vrec.serving.conversation.hand_overs import (
     HandOver,
     HandOverTable,
     HandOverTurn,
+    hand_over_of,
 )
+from vrec.serving.conversation.messages import AssistantReply, ShopperMessage
+from vrec.serving.conversation.record import begin_conversation
 
 DAY = 86_400_000_000
 SECRET = "s" * 32
@@ -114,6 +120,31 @@ def test_an_addition_that_broke_off_is_completed_when_it_is_sent_again(place):
         table.add(one, is_posted=False)  # as if it broke off before the waiting one was written
         table.add(one, is_posted=True)
         assert [waiting.hand_over_id for waiting in table.waiting()] == ["h"]
+
+
+def test_a_first_message_that_is_sent_again_before_its_turn_is_stored_is_handed_over_once(place):
+    answer = person_answer(wording("en"), asked=True)
+    reply = AssistantReply(answer, DialogueState(), (), "v1")
+
+    def handed_over(request_id, version=0, **changes):
+        message = ShopperMessage(
+            **{"message_id": "m1", "request_id": request_id, "text": "a person"} | changes
+        )
+        begun = begin_conversation("ann", message, version)
+        return hand_over_of("ann", message, begun.after(message, reply, time.time_ns() // 1000))
+
+    with closing(place.open()) as store:
+        table = HandOverTable(store, DAY)
+        table.add(handed_over("r1"), is_posted=True)  # the replica dies before it writes the turn
+        table.add(handed_over("r2"), is_posted=True)
+        assert len(all_of(table)) == len(table.waiting()) == 1
+    ids = {
+        handed_over("r1").hand_over_id,
+        handed_over("r1", text="hello").hand_over_id,
+        handed_over("r1", message_id="m2").hand_over_id,
+        handed_over("r1", version=7).hand_over_id,
+    }
+    assert len(ids) == 4
 
 
 def test_one_process_at_a_time_posts_a_hand_over(place):

@@ -108,6 +108,19 @@ class Conversation:
         return replace(last, number=number, turns=tuple(turns), answers=answers)
 
 
+def begin_conversation(user_id: str, message: ShopperMessage, version: int) -> Conversation:
+    """Return a new conversation; its id is the same if its first message is sent again before it is stored.
+
+    Args:
+        user_id: The shopper's id in events.
+        message: The first message.
+        version: Version of what the store has in its place.
+    """
+    sent = "\n".join((user_id, str(version), message.message_id, digest_of(message)))
+    name = hashlib.blake2b(sent.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return Conversation(name)
+
+
 _RECORD: TypeAdapter[Conversation] = TypeAdapter(Conversation)
 
 

@@ -20,6 +20,7 @@ from vrec.serving.conversation.messages import (
 from vrec.serving.conversation.record import (
     Conversation,
     KeptAnswer,
+    begin_conversation,
     pack_conversation,
     unpack_conversation,
 )
@@ -100,7 +101,7 @@ class ConversationOperations:
         handed_over: HandOver | None = None
         for _ in range(ATTEMPTS):
             version, present = await self._read(user_id)
-            before = present or Conversation()
+            before = present or begin_conversation(user_id, message, version)
             if (known := before.answer_to(message)) is not None:
                 return _turn(before, known, None), REPEATED
             result = await self._converse(user_id, message, before, account)
