@@ -30,9 +30,9 @@ AROUND = 0.2
 """Share of an amount that a price may be off by where it was asked for approximately."""
 
 
-def read_lines(name: str) -> list[str]:
-    """Return the lines of a file of the folder without comments and empty ones."""
-    text = (FOLDER / name).read_text(encoding="utf-8")
+def read_lines(name: str, folder: Path = FOLDER) -> list[str]:
+    """Return the lines of a file of a folder without comments and empty ones."""
+    text = (folder / name).read_text(encoding="utf-8")
     return [line for line in text.splitlines() if line.strip() and not line.startswith("# ")]
 
 
@@ -90,10 +90,10 @@ def _expectations(text: str) -> Iterator[tuple[str, str]]:
     yield name, value
 
 
-def read_questions() -> list[Question]:
-    """Return the questions with the anchors of their passages."""
+def read_questions(folder: Path = FOLDER) -> list[Question]:
+    """Return the questions of a folder with the anchors of their passages."""
     questions: list[Question] = []
-    for line in read_lines("questions.txt"):
+    for line in read_lines("questions.txt", folder):
         question, answer = line.rsplit(" => ", 1)
         file, _, heading = answer.partition(" # ")
         anchors = [one.anchor for one in parse_document(f"# {heading}\n\ntext", file)] if heading else []

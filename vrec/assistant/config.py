@@ -20,11 +20,11 @@ class AssistantConfig(BaseConfig):
     service; without one such questions are passed on to a person."""
     cards: int = Field(default=5, ge=1, le=20)
     """Videos of an answer."""
-    min_passage_score: float = Field(default=0.22, ge=0, le=1)
-    """Score from which on a passage answers a question that names a subject of customer service, such as
-    returns, or nothing of the catalog. A higher one refuses more."""
-    sure_passage_score: float = Field(default=0.5, ge=0, le=1)
-    """Score from which on a passage answers a question that names something of the catalog as well."""
+    min_passage_score: float = Field(default=0.5, ge=0, le=1)
+    """Probability from which on a passage answers a question that names a subject of customer service, such
+    as returns, or nothing of the catalog. A higher one refuses more."""
+    sure_passage_score: float = Field(default=0.6, ge=0, le=1)
+    """Probability from which on a passage answers a question that names something of the catalog as well."""
     learns: bool = True
     """Whether what a shopper asks the assistant for counts as interest (a `search` event), so that the feed
     follows. Switch it off where shoppers have not agreed to that."""

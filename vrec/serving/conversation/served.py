@@ -206,21 +206,21 @@ def _read_passages(
     documents = read_documents(Path(folder))
     if encode is not None and encode_question is not None:
         with suppress(NoTextEncoder):
-            return PassageSearch(documents, _or_zeros(encode, encode_question))
+            return PassageSearch(documents, encode, _or_zeros(encode_question))
     local = local_text_encoder(TextEncoderConfig())
-    return PassageSearch(documents, _or_zeros(local, local))
+    return PassageSearch(documents, local, _or_zeros(local))
 
 
-def _or_zeros(encode: EncodeTexts, encode_question: EncodeTexts) -> EncodeTexts:
+def _or_zeros(encode: EncodeTexts) -> EncodeTexts:
     """Return an encoder that gives a question without a vector zeros, so that its words alone count."""
 
     def encode_or_nothing(texts: Sequence[str]) -> Vectors:
         try:
-            return encode(texts) if len(texts) > 1 else encode_question(texts)
+            return encode(texts)
         except Exception as error:  # whatever it is, a question is answered by its words then
-            if len(texts) > 1 or isinstance(error, NoTextEncoder):
+            if isinstance(error, NoTextEncoder):
                 raise
             logger.warning("no text vector", extra={"why": f"{type(error).__name__}: {error}"[:300]})
-            return np.zeros((1, TextEncoder.dim), np.float32)
+            return np.zeros((len(texts), TextEncoder.dim), np.float32)
 
     return encode_or_nothing
