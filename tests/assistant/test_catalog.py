@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrec.assistant.catalog import CatalogFacets
-from vrec.assistant.lexicon import ShopLexicon
+from vrec.assistant.lexicon import TRUE, ShopLexicon
 from vrec.assistant.prices import PriceRange
 from vrec.assistant.query import FacetValues, ShoppingQuery
 from vrec.assistant.text import normal_form, stems_of, units_of
@@ -117,7 +117,8 @@ def test_the_colors_of_a_text_are_those_among_its_mentions(words):
     mentions = LEXICON.mentions(units_of(normal_form(text)))
     shades = {term.value for one in mentions for term in one.terms if term.kind == "color"}
     families = {family for shade in SHADES if shade.name in shades for family in shade.families}
-    assert LEXICON.colors_in(text, stems_of(text)) == shades | families
+    plain = {TRUE[shade] for shade in shades if shade in TRUE}
+    assert LEXICON.colors_in(text, stems_of(text)) == shades | plain | families
 
 
 @given(text=st.text(max_size=30))

@@ -11,8 +11,9 @@ from vrec.assistant.config import AssistantConfig
 from vrec.assistant.currencies import currencies_in
 from vrec.assistant.dialogue import DialogueState
 from vrec.assistant.numerals import with_digits
-from vrec.assistant.prices import in_shop_currency, price_wishes
+from vrec.assistant.prices import in_shop_currency
 from vrec.assistant.text import normal_form
+from vrec.assistant.understanding.price_phrases import price_wishes
 from vrec.core.schema import VIDEOS
 
 NAMES = {

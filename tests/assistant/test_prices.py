@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vrec.assistant.numerals import with_digits
-from vrec.assistant.prices import PriceRange, price_wishes
+from vrec.assistant.prices import PriceRange
 from vrec.assistant.text import normal_form
+from vrec.assistant.understanding.price_phrases import price_wishes
 
 AMOUNTS = st.integers(1, 99_999).map(float) | st.integers(1, 99_999).map(lambda cents: cents / 100)
 AT_MOST = [

@@ -31,13 +31,14 @@ from vrec.assistant.dialogue import (
     state_like,
 )
 from vrec.assistant.lexicon import ShopLexicon
-from vrec.assistant.parse import MessageParser, Utterance
+from vrec.assistant.parse import MessageParser
 from vrec.assistant.passages import PassageMatch, PassageSearch
 from vrec.assistant.price_steps import ShopView
 from vrec.assistant.prices import in_shop_currency
 from vrec.assistant.query import FACETS, Facet, ShoppingQuery
 from vrec.assistant.ranking import RankRequest, RankVideos
 from vrec.assistant.service_questions import may_be_service
+from vrec.assistant.understanding.utterance import Utterance
 from vrec.assistant.vocabulary import ATTRIBUTE_NAMES, OCCASIONS, RECIPIENTS, names
 from vrec.assistant.wording import Language, Wording, wording
 from vrec.core.types import Vectors
@@ -191,14 +192,16 @@ class Assistant:
         spoken = self._of_no_card(self._spoken(state, said))
         if self._passages is None or not may_be_service(spoken):
             return None
-        # "Any waterproof ones?" speaks of what was shown.
-        if state.shown and not said.asks_service and (said.points or not spoken.says_nothing):
+        # "Any waterproof ones?" speaks of what was shown, "what about our old piano?" perhaps not.
+        of_shown = state.shown and not said.asks_service and (said.points or not spoken.says_nothing)
+        if of_shown and all(self._in_catalog(word) for word in said.wanted.word):
             return None
         known = None if vector is None else vector()
         best = next(iter(self._passages.search(message, 1, known)), None)
         if best is None:
             return None
-        return best if best.score >= self._enough(spoken) else None
+        enough = self._config.sure_passage_score if of_shown else self._enough(spoken)
+        return best if best.score >= enough else None
 
     def _of_no_card(self, said: Utterance) -> Utterance:
         """Return a message without what it seems to say of cards, if it speaks of something else.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vrec.assistant.lexicon import ShopLexicon
+from vrec.assistant.lexicon import NEAR, ShopLexicon
 from vrec.assistant.query import FACETS, FILTERED, Facet, ShoppingQuery
 from vrec.assistant.text import normal_form, stems_of
 from vrec.assistant.vocabulary import ATTRIBUTE_NAMES, PRODUCT_NAMES
@@ -138,17 +138,27 @@ class CatalogFacets:
         """Return which available videos fit all that is asked for, but words and attributes that none has.
 
         A video without a price fits no bound on it. A word that is refused may not stand in title or tags.
+        Where no video has a color that is wanted, those of a near one fit.
         """
+        fits = self._fitting_all(query, near=False)
+        return self._fitting_all(query, near=True) if query.wanted.color and not fits.any() else fits
+
+    def _fitting_all(self, query: ShoppingQuery, *, near: bool) -> Mask:
         fits = self._fitting.copy()
         for facet in FILTERED:
             if values := query.wanted.of(facet):
-                fits &= self.having(facet, values)
+                having = self.having(facet, values)
+                fits &= having | self._near(values) if near and facet == "color" else having
         for group in query.attribute_groups:
             having = self.having("attribute", group)
             fits &= having if having.any() else True
         for facet in FACETS:
             if values := query.unwanted.of(facet):
-                fits &= ~self.having(facet, values)
+                gone = self.having(facet, values)
+                if facet == "color":
+                    gone |= self._near(values)
+                    gone &= ~self.having(facet, query.spared)
+                fits &= ~gone
         if not query.price.is_any:
             fits &= self._priced(query)
         return fits
@@ -165,6 +175,11 @@ class CatalogFacets:
                 mask[start + rows] = True
             start += len(block)
         return mask & self.listed
+
+    def _near(self, colors: Sequence[str]) -> Mask:
+        """Return which videos have a shade near to any of the colors."""
+        shades = [shade for shade, near in NEAR.items() if not set(near).isdisjoint(colors)]
+        return self.having("color", shades)
 
     def _priced(self, query: ShoppingQuery) -> Mask:
         bounds, prices = query.price, self.prices

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from vrec.assistant.commands import Command
-from vrec.assistant.parse import Utterance
+from vrec.assistant.facet_steps import like, with_categories, with_colors, with_facets, with_permitted
 from vrec.assistant.price_steps import ShopView, with_prices
-from vrec.assistant.prices import PriceRange, PriceStep
+from vrec.assistant.prices import PriceRange, PriceStep, PriceWish, about
 from vrec.assistant.query import FACETS, Facet, FacetValues, ShoppingQuery
+from vrec.assistant.understanding.utterance import Utterance
 
 Action = Literal[
     "search", "detail", "cart", "person", "order", "moment", "greeting", "thanks", "reset", "unclear"
@@ -82,16 +83,18 @@ def next_state(state: DialogueState, said: Utterance, shop: ShopView) -> tuple[D
         shop: The catalog at this moment.
     """
     state = replace(state, language=said.language)
-    said = _without_idle_words(said, shop)
+    said = _without_context(state, _without_idle_words(_with_subject(said), shop), shop)
+    said = _with_amount(state, said)
     if "reset" in said.commands:
         state = DialogueState(language=said.language)
         if said.wanted.is_empty and said.unwanted.is_empty and not said.prices:
             return state, DialoguePlan("reset")
     targets, missing = _resolve(state, said, shop)
+    models = _models(state, said, targets)
     if targets:
         state = replace(state, focus=targets[-1])
     plan = _plan_without_search(state, said, targets, missing)
-    return _search(state, said, targets, shop) if plan is None else (state, plan)
+    return _search(state, said, models, shop) if plan is None else (state, plan)
 
 
 def state_like(
@@ -107,7 +110,7 @@ def state_like(
     known = tuple(name for name in dict.fromkeys(video_ids) if shop.card(name) is not None)
     if not known:
         return state, DialoguePlan("search")
-    after = replace(state, query=_like(state.query, known, shop), seeds=known)
+    after = replace(state, query=like(state.query, known, shop), seeds=known)
     return after, DialoguePlan("search", known, exclude=known)
 
 
@@ -122,7 +125,7 @@ def _plan_without_search(
             return DialoguePlan(action, targets)
     if (spoken := _about_shown(state, said, targets)) is not None:
         return replace(spoken, missing=missing)
-    if not _changes_query(said) and not targets:
+    if not _changes_query(said) and not said.references:
         small_talk: tuple[Action, ...] = ("thanks", "greeting")
         if spoken := next((DialoguePlan(action) for action in small_talk if action in said.commands), None):
             return spoken
@@ -143,7 +146,7 @@ def _without_idle_words(said: Utterance, shop: ShopView) -> Utterance:
     "Thanks, that was kind" and "what would the second set me back?" ask for nothing kind and no set.
     """
     only_words = said.wanted.with_values("word", ()).is_empty and said.unwanted.is_empty and not said.prices
-    if not only_words or not (said.references or "thanks" in said.commands):
+    if not only_words or not (said.references or {"thanks", "more"}.intersection(said.commands)):
         return said
     if any(shop.has("word", word) for word in said.wanted.word):
         return said
@@ -168,9 +171,14 @@ def _resolve(
     if not targets and not missing and state.shown and (about_shown or said.points):
         if (named := _by_looks(state, said, shop)) is not None and about_shown:
             targets = [named]
-        elif said.points or (about_shown and not said.wanted.of("category")):
+        elif said.points or (about_shown and not _names_others(said)):
             targets = [state.focus or state.shown[0]]
     return tuple(dict.fromkeys(targets)), tuple(missing)
+
+
+def _names_others(said: Utterance) -> bool:
+    """Return whether a message names things by more than their color: "are the silk ones expensive?"."""
+    return not said.wanted.with_values("color", ()).with_values("word", ()).is_empty
 
 
 def _by_looks(state: DialogueState, said: Utterance, shop: ShopView) -> str | None:
@@ -204,6 +212,57 @@ def _about_shown(state: DialogueState, said: Utterance, targets: tuple[str, ...]
     return None
 
 
+def _models(state: DialogueState, said: Utterance, targets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the videos that a list is to be like: those that a message names by their places.
+
+    "It", "this" and "them" are the things that are asked for, unless one of them was spoken of and more like
+    it is asked for.
+    """
+    is_like_one = "similar" in said.commands and state.focus is not None
+    return targets if said.references or is_like_one else ()
+
+
+def _with_subject(said: Utterance) -> Utterance:
+    """Return a message in which a subject that would do is one that is wanted beside the last one."""
+    subjects = FacetValues(category=said.permitted.category, product=said.permitted.product)
+    if subjects.is_empty:
+        return said
+    wanted = said.wanted.adding("category", subjects.category).adding("product", subjects.product)
+    return replace(said, wanted=wanted, permitted=_without_subjects(said.permitted), also=True)
+
+
+def _without_context(state: DialogueState, said: Utterance, shop: ShopView) -> Utterance:
+    """Return a message without things that the shop does not have and that are only spoken of.
+
+    Who says more of what is asked for already, such as a price, does not ask for the wallet of "my wallet
+    says 90".
+    """
+    products = said.wanted.product
+    asks = said.asks_for_things or said.asks_for_products or said.elliptic or said.leaves_subject
+    more = said.prices or said.points or not said.wanted.with_values("product", ()).is_empty
+    if not products or not state.query.wanted.category or said.wanted.category or asks or not more:
+        return said
+    if any(shop.has("product", product) for product in products):
+        return said
+    return replace(said, wanted=said.wanted.with_values("product", ()))
+
+
+def _with_amount(state: DialogueState, said: Utterance) -> Utterance:
+    """Return a message in which an amount alone is a price in the place of the last one: "no, 130"."""
+    before, amount = state.query.price, said.amount
+    if amount is None or before.is_any or amount <= len(state.shown):
+        return said
+    if not said.wanted.with_values("word", ()).is_empty:
+        return said
+    if before.is_about:
+        price = about(amount)
+    elif before.least is not None and before.most is None:
+        price = replace(before, least=amount)
+    else:
+        price = PriceRange(most=amount, below=before.below)
+    return replace(said, prices=(PriceWish(0, 0, price),))
+
+
 def _asks_of_shown(said: Utterance) -> bool:
     """Return whether a message asks for facts of what it refers to.
 
@@ -224,6 +283,8 @@ def _changes_query(said: Utterance) -> bool:
         or said.recipient
         or said.any_of
         or not said.freed.is_empty
+        or not said.removed.is_empty
+        or not said.permitted.is_empty
         or said.other_color
         or {"similar", "more"}.intersection(said.commands)
         or not said.wanted.is_empty
@@ -237,17 +298,22 @@ def _search(
     query = state.query
     seeds = state.seeds
     if targets:
-        query, seeds = _like(query, targets, shop), targets
+        query, seeds = like(query, targets, shop), targets
     if _begins_anew(query, said) or _names_the_absent(query, said, shop):
         query, seeds, state = ShoppingQuery(), (), replace(state, order=None)
-        said = replace(said, unwanted=_without_subjects(said.unwanted))
-    query, changed = _with_categories(query, said, shop)
+        said = replace(
+            said, unwanted=_without_subjects(said.unwanted), removed=_without_subjects(said.removed)
+        )
+    query, changed = with_categories(query, said, shop)
     if changed and not targets:
         seeds = ()
-    query = _with_facets(query, said, shop)
-    query = _with_colors(query, said, state, targets, shop)
+    spoken_of = shop.card(targets[0] if targets else state.focus or (state.shown or ("",))[0])
+    query = with_facets(query, said, shop)
+    query = with_colors(query, said, None if spoken_of is None else spoken_of.colors)
     query = replace(
-        query, occasion=said.occasion or query.occasion, recipient=said.recipient or query.recipient
+        with_permitted(query, said),
+        occasion=said.occasion or query.occasion,
+        recipient=said.recipient or query.recipient,
     )
     reference = targets or state.shown
     query, order, no_step = with_prices(query, said, reference, shop)
@@ -255,7 +321,7 @@ def _search(
     more = "more" in said.commands or "similar" in said.commands
     # "The second, in blue" may be the second itself; something like it is not.
     unlike = targets if "similar" in said.commands else ()
-    exclude = state.seen if more and query == state.query else unlike
+    exclude = state.seen if more and not targets and query == state.query else unlike
     after = replace(state, query=query, seeds=seeds, order=order or state.order)
     carried = _carried(state.query, said) if changed else ()
     plan = DialoguePlan(
@@ -269,9 +335,12 @@ def _begins_anew(query: ShoppingQuery, said: Utterance) -> bool:
     """Return whether a message names another subject in the place of one that it turns from."""
     named = {*said.wanted.category, *said.wanted.product}
     before = {*query.wanted.category, *query.wanted.product}
-    if not named or not before or not named.isdisjoint(before) or said.also:
+    if not named or not before or not named.isdisjoint(before) or (said.also and not said.needs_another):
         return False
-    refused = {*said.unwanted.category, *said.unwanted.product}
+    refused = {
+        *said.unwanted.category, *said.unwanted.product, *said.removed.category, *said.removed.product,
+        *said.freed.category, *said.freed.product,
+    }  # fmt: skip
     return said.leaves_subject or not refused.isdisjoint(before)
 
 
@@ -299,95 +368,3 @@ def _carried(before: ShoppingQuery, said: Utterance) -> tuple[Facet | Literal["p
     price: tuple[Literal["price"], ...] = () if said.prices else ("price",)
     color: tuple[Facet, ...] = () if said.wanted.color else ("color",)
     return (*price, *color)
-
-
-def _like(query: ShoppingQuery, targets: Sequence[str], shop: ShopView) -> ShoppingQuery:
-    """Return the query for things like some videos: of their category, without the words of before."""
-    cards = [card for name in targets if (card := shop.card(name)) is not None]
-    categories = tuple(dict.fromkeys(card.category for card in cards if card.category))
-    wanted = FacetValues(category=categories or query.wanted.category, color=query.wanted.color)
-    return replace(query, wanted=wanted)
-
-
-def _with_categories(query: ShoppingQuery, said: Utterance, shop: ShopView) -> tuple[ShoppingQuery, bool]:
-    """Return the query after categories, or products that no category holds, were asked for, and whether that
-    is another subject."""
-    facets: tuple[Facet, ...] = ("category", "product")
-    named = {(facet, value) for facet in facets for value in said.wanted.of(facet)}
-    before = {(facet, value) for facet in facets for value in query.wanted.of(facet)}
-    if not named:
-        return query, False
-    changed = not said.also and named.isdisjoint(before)
-    if changed and before:
-        dropped: tuple[Facet, ...] = (
-            ("size",) if said.elliptic else ("size", "tag", "attribute", "creator", "word")
-        )
-        for facet in dropped:
-            query = query.clearing(facet)
-    if said.wanted.category:
-        # What the shop does not have at all is no alternative to what it has.
-        absent = [name for name in query.wanted.product if not shop.has("product", name)]
-        query = replace(query, wanted=query.wanted.without("product", absent))
-    for facet in facets:
-        values = said.wanted.of(facet)
-        if values or not said.also:
-            query = query.wanting(facet, values, also=said.also)
-    return query, changed
-
-
-def _with_facets(query: ShoppingQuery, said: Utterance, shop: ShopView) -> ShoppingQuery:
-    facets: tuple[Facet, ...] = ("tag", "attribute", "creator", "size", "word")
-    for facet in said.any_of:
-        query = replace(query, price=PriceRange()) if facet == "price" else query.clearing(facet)
-    for facet in FACETS:
-        values = said.freed.of(facet)
-        query = replace(
-            query,
-            wanted=query.wanted.without(facet, values),
-            unwanted=query.unwanted.without(facet, values),
-        )
-    query = _without_replaced(query, said, shop)
-    if said.either and said.wanted.attribute:
-        joined = () if len(said.wanted.attribute) > 1 else query.wanted.attribute[-1:]
-        query = replace(query, either=(*query.either, *joined, *said.wanted.attribute))
-    for facet in facets:
-        if values := said.wanted.of(facet):
-            query = query.wanting(facet, values, also=said.also)
-    unwanted: tuple[Facet, ...] = ("category", "product", *facets)
-    for facet in unwanted:
-        if values := said.unwanted.of(facet):
-            query = query.refusing(facet, values)
-    return query
-
-
-def _without_replaced(query: ShoppingQuery, said: Utterance, shop: ShopView) -> ShoppingQuery:
-    """Return the query without tags and attributes in whose place others are wanted.
-
-    They are replaced where the message says so, and where nothing of the category could be both: who asks for
-    silk after cotton does not want a dress of either.
-    """
-    new = FacetValues(tag=said.wanted.tag, attribute=said.wanted.attribute)
-    old = FacetValues(tag=query.wanted.tag, attribute=query.wanted.attribute)
-    if new.is_empty or old.is_empty or said.also:
-        return query
-    subject = FacetValues(category=query.wanted.category, product=query.wanted.product)
-    both = replace(subject, tag=(*old.tag, *new.tag), attribute=(*old.attribute, *new.attribute))
-    alone = replace(subject, tag=new.tag, attribute=new.attribute)
-    exclusive = shop.fits(ShoppingQuery(alone)) and not shop.fits(ShoppingQuery(both))
-    if not said.replaces and not exclusive:
-        return query
-    return replace(query, wanted=replace(query.wanted, tag=(), attribute=()))
-
-
-def _with_colors(
-    query: ShoppingQuery, said: Utterance, state: DialogueState, targets: Sequence[str], shop: ShopView
-) -> ShoppingQuery:
-    if said.other_color:
-        shown = shop.card(targets[0] if targets else state.focus or (state.shown or ("",))[0])
-        seen = tuple(sorted(shown.colors)) if shown else ()
-        query = query.refusing("color", said.unwanted.color or query.wanted.color or seen)
-    if values := said.wanted.of("color"):
-        query = query.wanting("color", values, also=said.also)
-    if values := said.unwanted.of("color"):
-        query = query.refusing("color", values)
-    return query

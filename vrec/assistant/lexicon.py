@@ -19,10 +19,12 @@ MAX_PHRASE_UNITS = 12
 """Units of the longest phrase that is found."""
 _PATH = re.compile(r"[>/|›»]|::")
 """Signs between the levels of a category."""
-_AFTER_WORD = frozenset("色的款吗呢吧呀啊嘛么和或跟与不没太也都就是有坏碎破丢打")
+_AFTER_WORD = frozenset(
+    "色的款吗呢吧呀啊嘛么和或跟与不没太也都就是有坏碎破丢打一些调系我你他她那可行还只最更很为比要换"
+)
 """Characters that may follow a word of one character: 红的, not the 红 of 红包."""
 _BEFORE_WORD = frozenset(
-    "的有卖者点个只条件双顶本款支张把盏套块台部瓶盒束买要找看给送穿戴用选换和或跟与色里家些"
+    "的有是偏卖者点个只条件双顶本款支张把盏套块台部瓶盒束买要找看给送穿戴用选换和或跟与色里家些"
 )
 """Characters that may stand before a word of one character that is no color."""
 
@@ -171,7 +173,7 @@ class ShopLexicon:
             if not self.phrases.terms(tag):
                 self.phrases.add(tag, Term("tag", tag))
         for creator in self.creators:
-            for name in dict.fromkeys((_readable(creator), creator)):
+            for name in _names_of(creator):
                 self.phrases.add(name, Term("creator", creator))
         self._add_categories()
         self._color_openings = self.phrases.openings("color")
@@ -196,7 +198,8 @@ class ShopLexicon:
             if not other.phrases.terms(tag):
                 other.phrases.add(tag, Term("tag", tag))
         for creator in sorted(new["creators"]):
-            other.phrases.add(_readable(creator), Term("creator", creator))
+            for name in _names_of(creator):
+                other.phrases.add(name, Term("creator", creator))
         other._name_categories(sorted(new["categories"]))
         return other
 
@@ -219,6 +222,8 @@ class ShopLexicon:
         for shade in SHADES:
             for name in (shade.name, *shade.names):
                 self.phrases.add(name, Term("color", shade.name))
+                if has_han(name) and len(name) > 1 and not name.endswith("色"):
+                    self.phrases.add(f"{name}色", Term("color", shade.name))
         for attribute, called in ATTRIBUTE_NAMES.items():
             for name in called:
                 self.phrases.add(name, Term("attribute", attribute))
@@ -312,10 +317,21 @@ def _most_telling(terms: Sequence[Term]) -> tuple[Term, ...]:
 def _with_families(terms: Iterable[Term]) -> frozenset[str]:
     """Return the shades among terms, and their families."""
     shades = {term.value for term in terms if term.kind == "color"}
-    return frozenset(shades | {family for shade in shades for family in _FAMILIES[shade]})
+    plain = {TRUE[shade] for shade in shades if shade in TRUE}
+    return frozenset(shades | plain | {family for shade in shades for family in FAMILIES[shade]})
 
 
-_FAMILIES = {shade.name: shade.families for shade in SHADES}
+FAMILIES = {shade.name: shade.families for shade in SHADES}
+"""Broader colors of each shade."""
+NEAR = {shade.name: shade.near for shade in SHADES if shade.near}
+"""Colors that are near to a shade and that it is seldom called by."""
+TRUE = {"red": "true red"}
+"""Shade of what is called by a broader color itself: 大红 finds what is red, and no burgundy."""
+
+
+def wider_colors(shade: str) -> tuple[str, ...]:
+    """Return the colors by which a shade is refused too."""
+    return (*FAMILIES.get(shade, ()), *NEAR.get(shade, ()))
 
 
 def _distinct(values: Iterable[str | None]) -> tuple[str, ...]:
@@ -325,6 +341,11 @@ def _distinct(values: Iterable[str | None]) -> tuple[str, ...]:
 def _readable(name: str) -> str:
     """Return an id as words: "phone_cases" gives "phone cases"."""
     return " ".join(name.replace("_", " ").replace("-", " ").replace("&", " ").split()) or name
+
+
+def _names_of(creator: str) -> Iterable[str]:
+    """Return what shoppers call a creator: "Kerb & Co" is "Kerb and Co" too."""
+    return dict.fromkeys((_readable(creator), creator, creator.replace("&", " and ")))
 
 
 def _parts_of(category: str) -> list[str]:

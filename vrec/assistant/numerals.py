@@ -51,6 +51,10 @@ _EITHER = re.compile(
     "([一二两三四五六七八九])([二三四五六七八九])([十百千万])(?![零一二两三四五六七八九十百千万])"
 )
 """Two neighbors with one unit, such as 三四百: 300 to 499."""
+_EITHER_TENS = re.compile(
+    "([一二两三四五六七八九])百([一二三四五六七八])([二三四五六七八九])(?![零一二两三四五六七八九十百千万])"
+)
+"""Two neighbors behind a hundred, such as 一百七八: 170 to 189."""
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
@@ -61,7 +65,7 @@ def with_digits(text: str) -> str:
     """
     text = _THOUSANDS.sub("", text)
     text = _MIXED.sub(lambda found: _plain(float(found[1]) * _SCALE_OF[found[2]]), text)
-    text = _EITHER.sub(_from_to, text)
+    text = _EITHER_TENS.sub(_tens_from_to, _EITHER.sub(_from_to, text))
     text = _WORDS.sub(lambda found: str(_english(found[0])), text)
     text = re.sub(
         "(?<![零一二两三四五六七八九十百千万])([十百千])来(?=[元块])",
@@ -78,6 +82,11 @@ def _from_to(found: re.Match[str]) -> str:
     low, high = _DIGITS[found[1]], _DIGITS[found[2]]
     unit = _UNITS[found[3]]
     return f"{low * unit}到{(high + 1) * unit - 1}" if high == low + 1 else found[0]
+
+
+def _tens_from_to(found: re.Match[str]) -> str:
+    hundreds, low, high = (_DIGITS[digit] for digit in found.groups())
+    return f"{100 * hundreds + 10 * low}到{100 * hundreds + 10 * high + 9}" if high == low + 1 else found[0]
 
 
 def _han_digits(found: re.Match[str], text: str) -> str:

@@ -1,7 +1,7 @@
 """Understanding of one message: what it asks for, refuses, refers to and commands."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from vrec.assistant.commands import Command, Span, commands
@@ -18,26 +18,31 @@ from vrec.assistant.phrases import (
     asks_of_shown,
     asks_of_the_world,
     asks_what_it_is,
-    clause_marks,
+    companions,
     corrections,
     is_elliptic,
     is_question,
+    is_size,
     leaves_subject,
+    needs_another,
     pointers,
     references,
     replaces,
     says_also,
-    says_any,
     says_or,
     says_other_color,
     sizes,
     speaks_of_own,
 )
-from vrec.assistant.prices import PriceWish, price_wishes
-from vrec.assistant.query import FACETS, Facet, FacetValues
+from vrec.assistant.prices import PriceWish
+from vrec.assistant.query import Facet, FacetValues
 from vrec.assistant.spelling import SpellingIndex
 from vrec.assistant.text import Unit, has_han, language_of, normal_form, units_of
 from vrec.assistant.topics import names_service, topic_index
+from vrec.assistant.understanding.clauses import Attitude, attitudes, clause_marks
+from vrec.assistant.understanding.indifference import says_any
+from vrec.assistant.understanding.price_phrases import amount_alone, price_wishes
+from vrec.assistant.understanding.utterance import Utterance
 
 MAX_MESSAGE_CHARS = 2_000
 """Characters of a message that are read."""
@@ -60,80 +65,6 @@ _FACET_OF: dict[str, Facet] = {
 
 IsWord = Callable[[str], bool]
 """Whether a text is a word of the shop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """One message, understood by itself; what it means depends on what was said before."""
-
-    text: str
-    """The message in its normal form."""
-    language: Literal["en", "zh"]
-    commands: tuple[Command, ...] = ()
-    """The most important first."""
-    wanted: FacetValues = field(default_factory=FacetValues)
-    unwanted: FacetValues = field(default_factory=FacetValues)
-    freed: FacetValues = field(default_factory=FacetValues)
-    """What need not be any more, without being refused."""
-    prices: tuple[PriceWish, ...] = ()
-    foreign_prices: tuple[str, ...] = ()
-    """Phrases about prices in a currency that is not the shop's."""
-    references: tuple[Reference, ...] = ()
-    """Places of the last list that are meant."""
-    points: bool = False
-    """Whether it speaks of "this" or "it"."""
-    occasion: str | None = None
-    recipient: str | None = None
-    also: bool = False
-    """Whether what is wanted joins what was wanted."""
-    either: bool = False
-    """Whether one of the things named is enough: "linen or cotton"."""
-    replaces: bool = False
-    """Whether what is wanted takes the place of what was wanted of its kind."""
-    leaves_subject: bool = False
-    """Whether it turns from what was asked for before."""
-    elliptic: bool = False
-    """Whether it goes on with the last wish."""
-    is_question: bool = False
-    asks_service: bool = False
-    """Whether it names a subject of customer service."""
-    asks_for_products: bool = False
-    """Whether it asks to be shown things to buy."""
-    asks_for_things: bool = False
-    """Whether it asks if the shop has some thing: "do you sell surfboards?"."""
-    asks_for_popular: bool = False
-    """Whether it asks for what others like, by which every list is ordered anyway."""
-    asks_of_shown: bool = False
-    """Whether it asks something of what it refers to, such as whether it is waterproof."""
-    asks_what_it_is: bool = False
-    """Whether it asks if something is so, not if it is to be had so."""
-    speaks_of_own: bool = False
-    """Whether it speaks of something that the shopper has: "my guitar"."""
-    asks_how: bool = False
-    """Whether it asks what may be done, or how, not how things stand."""
-    asks_of_the_world: bool = False
-    """Whether it asks who, why or when."""
-    any_of: tuple[Facet | Literal["price"], ...] = ()
-    """Facets that do not matter."""
-    other_color: bool = False
-
-    @property
-    def says_nothing(self) -> bool:
-        """True where nothing in it was understood but single words."""
-        return not (
-            self.commands
-            or self.prices
-            or self.foreign_prices
-            or self.asks_for_popular
-            or self.references
-            or self.occasion
-            or self.recipient
-            or self.any_of
-            or self.other_color
-            or not self.unwanted.is_empty
-            or not self.freed.is_empty
-            or any(self.wanted.of(facet) for facet in FACETS[:-1])
-        )
 
 
 class MessageParser:
@@ -166,28 +97,23 @@ class MessageParser:
         text = with_digits(normal_form(message[:MAX_MESSAGE_CHARS]))
         covered = _Covered(text)
         covered.hide(corrections(text))
+        covered.hide(companions(covered.text))
         orders = commands(covered.text)
-        places = self._places(covered.text, in_catalog)
+        places = self._places(covered.text, [span for _, span in orders], in_catalog)
         covered.hide(places)
         measures = sizes(covered.text)
         covered.hide(span for _, span in measures)
         wishes = price_wishes(covered.text)
         covered.hide(wishes)
-        # The "more" of "5 or more" asks for nothing.
-        meant: list[tuple[Command, Span]] = [
-            (kind, span)
-            for kind, span in orders
-            if not any(span.start < wish.end and wish.start < span.end for wish in wishes)
-        ]
         other_color = says_other_color(covered.text)
         covered.hide([other_color] if other_color else [])
         no_matter = says_any(covered.text)
         covered.hide(span for _, span in no_matter)
+        meant = _outside(orders, [*wishes, *(span for _, span in no_matter)])
         facets = self._facets(
             covered, [*(span for _, span in meant), *clause_marks(covered.text)], in_catalog
         )
-        if measures:
-            facets.wanted = facets.wanted.with_values("size", [size for size, _ in measures])
+        wanted = facets.of("wants").adding("size", [size for size, _ in measures])
         named: tuple[Command, ...] = tuple(dict.fromkeys(kind for kind, _ in meant))
         return Utterance(
             text=text,
@@ -198,10 +124,13 @@ class MessageParser:
                 is_whole=bool(named) or any(wish.range is None for wish in wishes),
             ),
             commands=named,
-            wanted=facets.wanted,
-            unwanted=facets.unwanted,
-            freed=facets.freed,
+            wanted=wanted,
+            unwanted=facets.of("refuses"),
+            freed=facets.of("frees"),
+            removed=facets.of("removes"),
+            permitted=facets.of("permits"),
             prices=tuple(wishes),
+            amount=None if wishes else amount_alone(text),
             references=tuple(places),
             points=bool(pointers(covered.text)),
             occasion=facets.occasion,
@@ -226,7 +155,7 @@ class MessageParser:
     def _facets(self, covered: "_Covered", no_words: Sequence[Span], in_catalog: IsWord | None) -> "_Facets":
         """Collect the facets of what is not understood yet, each wanted or not; `no_words` say no more."""
         units = units_of(covered.text)
-        attitudes = _attitudes(covered.text, units)
+        meant = attitudes(covered.text, units)
         facets = _Facets()
         commanded = {
             index
@@ -236,10 +165,10 @@ class MessageParser:
         known = self._mentions(units, commanded, in_catalog)
         used = {index for mention in known for index in range(mention.first, mention.end)}
         for mention in known:
-            facets.add(mention, attitudes[mention.first])
+            facets.add(mention, meant[mention.first])
         for first, end in self._words(units, used | commanded):
             word = covered.text[units[first].start : units[end - 1].end]
-            facets.add_word(word, attitudes[first])
+            facets.add_word(word, meant[first])
         return facets
 
     def _mentions(self, units: list[Unit], commanded: set[int], in_catalog: IsWord | None) -> list[Mention]:
@@ -260,7 +189,7 @@ class MessageParser:
                 units[index], slips = replace(unit, text=meant, stem=meant), slips + 1
         return self._lexicon.mentions(units) if slips else known
 
-    def _places(self, text: str, in_catalog: IsWord | None) -> list[Reference]:
+    def _places(self, text: str, orders: Sequence[Span], in_catalog: IsWord | None) -> list[Reference]:
         """Return the references to places of the last list; "the third floor" is none in a question."""
         places, units = references(text), units_of(text)
         if not places or in_catalog is None or not is_question(text):
@@ -271,6 +200,8 @@ class MessageParser:
             after = next((i for i, unit in enumerate(units) if unit.start >= place.end), len(units))
             noun = units[after] if after in content and not units[after].is_han else None
             ordinal = text[place.start : place.end].rsplit(maxsplit=1)[-1] in ORDINALS
+            if noun is not None and any(span.start <= noun.start < span.end for span in orders):
+                noun = None  # "the second set me back" has no set
             if noun is None or not ordinal or in_catalog(noun.stem) or self._lexicon.mentions([noun]):
                 kept.append(place)
         return kept
@@ -296,6 +227,17 @@ class MessageParser:
         return found
 
 
+def _outside(
+    orders: Sequence[tuple[Command, Span]], understood: Sequence[Span | PriceWish]
+) -> list[tuple[Command, Span]]:
+    """Return the commands outside phrases that mean something else: the "more" of "5 or more" is none."""
+    return [
+        (kind, span)
+        for kind, span in orders
+        if not any(span.start < one.end and one.start < span.end for one in understood)
+    ]
+
+
 def _is_english_sentence(text: str) -> bool:
     """Return whether a text has more than one English word, or one that only sentences have."""
     words = [unit.text for unit in units_of(text) if unit.text[0].isalpha()]
@@ -311,9 +253,10 @@ def _manner(text: str) -> dict[str, Any]:
         "leaves_subject": leaves_subject(text),
         "elliptic": is_elliptic(text),
         "is_question": is_question(text),
-        "asks_service": names_service(units_of(text)),
+        "asks_service": names_service(units_of(text), of_things=not asks_for_things(text)),
         "asks_for_products": asks_for_products(text),
         "asks_for_things": asks_for_things(text),
+        "needs_another": needs_another(text),
         "asks_for_popular": asks_for_popular(text),
         "asks_of_shown": asks_of_shown(text),
         "speaks_of_own": speaks_of_own(text),
@@ -323,38 +266,41 @@ def _manner(text: str) -> dict[str, Any]:
     }
 
 
-@dataclass(slots=True)
 class _Facets:
-    wanted: FacetValues = field(default_factory=FacetValues)
-    unwanted: FacetValues = field(default_factory=FacetValues)
-    freed: FacetValues = field(default_factory=FacetValues)
-    occasion: str | None = None
-    recipient: str | None = None
+    """Values of a message by what is meant by them."""
 
-    def add(self, mention: Mention, attitude: "_Attitude") -> None:
+    def __init__(self) -> None:
+        self._by: dict[Attitude, FacetValues] = {}
+        self.occasion: str | None = None
+        self.recipient: str | None = None
+
+    def of(self, attitude: Attitude) -> FacetValues:
+        return self._by.get(attitude, FacetValues())
+
+    def add(self, mention: Mention, attitude: Attitude) -> None:
         kind = mention.terms[0].kind
         values = [term.value for term in mention.terms]
+        is_wish = attitude in ("wants", "permits")
         if kind == "occasion":
-            self.occasion = None if attitude != "wants" else values[0]
+            self.occasion = values[0] if is_wish else None
         elif kind == "recipient":
-            self.recipient = None if attitude != "wants" else values[0]
-        elif attitude == "refuses":
-            self.unwanted = self.unwanted.adding(_FACET_OF[kind], values)
-        elif attitude == "frees":
-            self.freed = self.freed.adding(_FACET_OF[kind], values)
-        elif kind == "category" and (both := [one for one in self.wanted.category if one in values]):
+            self.recipient = values[0] if is_wish else None
+        elif kind == "tag" and all(is_size(value) for value in values):
+            self._by[attitude] = self.of(attitude).adding("size", [normal_form(value) for value in values])
+        elif attitude == "wants" and kind == "category" and (both := self._also(values)):
             # "Women's sneakers" are what is both.
-            self.wanted = self.wanted.with_values("category", both)
+            self._by[attitude] = self.of(attitude).with_values("category", both)
         else:
-            self.wanted = self.wanted.adding(_FACET_OF[kind], values)
+            self._by[attitude] = self.of(attitude).adding(_FACET_OF[kind], values)
 
-    def add_word(self, word: str, attitude: "_Attitude") -> None:
-        if attitude == "refuses":
-            self.unwanted = self.unwanted.adding("word", [word])
-        elif attitude == "frees":
-            self.freed = self.freed.adding("word", [word])
-        else:
-            self.wanted = self.wanted.adding("word", [word])
+    def _also(self, categories: Sequence[str]) -> list[str]:
+        return [one for one in self.of("wants").category if one in categories]
+
+    def add_word(self, word: str, attitude: Attitude) -> None:
+        # What may be, or was never asked for, needs no words.
+        attitude = "frees" if attitude == "removes" else attitude
+        if attitude != "permits":
+            self._by[attitude] = self.of(attitude).adding("word", [word])
 
 
 class _Covered:
@@ -366,29 +312,3 @@ class _Covered:
     def hide(self, spans: Iterable[Span | PriceWish]) -> None:
         for span in spans:
             self.text = self.text[: span.start] + _COVER * (span.end - span.start) + self.text[span.end :]
-
-
-_Attitude = Literal["wants", "refuses", "frees"]
-_PARTICLES = frozenset("了吧啦啊呢哦")
-
-
-def _attitudes(text: str, units: Sequence[Unit]) -> list[_Attitude]:
-    """Return for each unit whether it is wanted, refused, or taken back without being refused.
-
-    A negation reaches to the end of its clause. Behind what it refuses (红色的不要, "red isn't my thing") it
-    refuses what stands before it in the clause.
-    """
-    marks = list(clause_marks(text))
-    attitudes: list[_Attitude] = ["wants"] * len(units)
-    for number, mark in enumerate(marks):
-        if mark.kind == "ends":
-            continue
-        end = marks[number + 1].start if number + 1 < len(marks) else len(text)
-        after = [index for index, unit in enumerate(units) if mark.end <= unit.start < end]
-        begin = marks[number - 1].end if number else 0
-        before = [index for index, unit in enumerate(units) if begin <= unit.start < mark.start]
-        alone = all(units[index].is_sign or units[index].text in _PARTICLES for index in after)
-        behind = mark.kind == "refuses before" or (alone and text[mark.start : mark.end].startswith("不"))
-        for index in before if behind else after:
-            attitudes[index] = "frees" if mark.kind == "frees" else "refuses"
-    return attitudes

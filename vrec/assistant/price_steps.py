@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vrec.assistant.catalog import CardFacts
-from vrec.assistant.parse import Utterance
 from vrec.assistant.prices import PriceRange, PriceStep
 from vrec.assistant.query import Facet, ShoppingQuery
+from vrec.assistant.understanding.utterance import Utterance
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ class ShoppingQuery:
     recipient: str | None = None
     either: tuple[str, ...] = ()
     """Attributes of which a video needs only one; it needs all the others that are wanted."""
+    spared: tuple[str, ...] = ()
+    """Shades that fit although a color that takes them in is refused: "not red, burgundy is fine"."""
 
     @property
     def attribute_groups(self) -> list[tuple[str, ...]]:
@@ -98,6 +100,7 @@ class ShoppingQuery:
             self,
             wanted=self.wanted.without(facet, values),
             unwanted=self.unwanted.adding(facet, values),
+            spared=tuple(one for one in self.spared if facet != "color" or one not in values),
         )
 
     def clearing(self, facet: Facet) -> "ShoppingQuery":

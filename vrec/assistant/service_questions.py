@@ -1,8 +1,8 @@
 """Questions of customer service, which the shop's documents answer."""
 
 from vrec.assistant.commands import Command
-from vrec.assistant.parse import Utterance
 from vrec.assistant.query import FACETS
+from vrec.assistant.understanding.utterance import Utterance
 
 _SAID_BESIDE_SERVICE: frozenset[Command] = frozenset({"detail", "cart", "more", "thanks", "greeting"})
 """Commands whose words stand in questions of customer service too, such as "how much is delivery"."""

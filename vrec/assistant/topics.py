@@ -108,6 +108,13 @@ SERVICE_TOPICS: Mapping[str, str] = {
     "cod": "cash on delivery, pay on delivery, 货到付款, 到付, 货到",
     "crypto": "bitcoin, crypto, cryptocurrency, ethereum, 比特币, 虚拟货币",
     "robot": "robot, bot, chatbot, are you human, artificial intelligence, 机器人, 人工智能",
+    "parking": "park, parking, car park, parking lot, parking space, 停车, 停车场, 停车位, 车位",
+    "insure": "insure, insured, insurance, 保险, 投保",
+    "toilet": "toilet, toilets, restroom, washroom, 洗手间, 厕所, 卫生间",
+    "rent": "rent, rented, renting, rental, rentals, 租, 租赁, 出租, 租借, 租金",
+    "deposit": "deposit, deposits, 押金, 订金, 定金",
+    "engrave": "engrave, engraved, engraving, personalized, personalised, 刻字, 刻上, 刻名字",
+    "app": "the app, your app, mobile app, 手机app, 客户端",
     "policy": "policy, policies, terms and conditions, terms, conditions, 政策, 条款, 规定",
 }
 """Words of the subjects that make a question one of customer service, between commas."""
@@ -139,10 +146,13 @@ DETAIL_TOPICS: Mapping[str, str] = {
     "business": "company invoice, company's invoice, business, businesses, our company, 公司, 企业",
     "wechat": "wechat, wechat pay, weixin, 微信, 微信支付",
     "alipay": "alipay, 支付宝",
+    "lesson": "lesson, lessons, class, classes, course, courses, tuition, 课, 课程, 上课, 培训",
     "label": "label, labels, tag on, original packaging, the box, 吊牌, 原包装, 面单",
 }
 """Words of what else a question may be about, which a wish to buy may name too."""
 TOPICS: Mapping[str, str] = {**SERVICE_TOPICS, **DETAIL_TOPICS}
+THING_TOPICS = frozenset({"kitchen"})
+"""Subjects whose words also are things that a shop may sell."""
 GENERAL_TOPICS = frozenset({"how", "time", "fee", "parcel", "exclude", "policy"})
 """Subjects of questions about anything, which say little of what is asked."""
 
@@ -175,8 +185,12 @@ def topic_index() -> PhraseIndex:
     return index
 
 
-def names_service(units: Sequence[Unit]) -> bool:
-    """Return whether a text names a subject of customer service."""
-    return any(
-        term.value in SERVICE_TOPICS for mention in topic_index().find(units) for term in mention.terms
-    )
+def names_service(units: Sequence[Unit], *, of_things: bool = True) -> bool:
+    """Return whether a text names a subject of customer service.
+
+    Args:
+        units: Units of the text.
+        of_things: Whether the name of a thing, such as a microwave, is one.
+    """
+    subjects = {term.value for mention in topic_index().find(units) for term in mention.terms}
+    return not (SERVICE_TOPICS.keys() - (() if of_things else THING_TOPICS)).isdisjoint(subjects)

@@ -14,20 +14,23 @@ class Shade:
     """Further names in both languages."""
     families: tuple[str, ...]
     """Shades that a shopper may mean this one by: "red" takes in coral."""
+    near: tuple[str, ...] = ()
+    """Shades that refuse this one too, and that it stands for where nothing else does: indigo for purple."""
 
 
-def _shade(name: str, names: str, *families: str) -> Shade:
-    return Shade(name, tuple(part.strip() for part in names.split(",")), families)
+def _shade(name: str, names: str, *families: str, near: tuple[str, ...] = ()) -> Shade:
+    return Shade(name, tuple(part.strip() for part in names.split(",")), families, near)
 
 
 SHADES: tuple[Shade, ...] = (
-    _shade("red", "红色, 大红, 正红, 红"),
+    _shade("red", "红色, 红"),
+    _shade("true red", "bright red, pure red, classic red, 大红, 正红, 鲜红, 中国红", "red"),
     _shade("crimson", "scarlet, 绯红, 深红, 猩红", "red"),
     _shade("burgundy", "wine red, maroon, 酒红色, 酒红, 勃艮第", "red"),
     _shade("coral", "coral red, 珊瑚红, 珊瑚色", "red", "orange", "pink"),
-    _shade("terracotta", "rust, 砖红, 铁锈红, 赤陶色", "red", "orange", "brown"),
+    _shade("terracotta", "rust, 砖红, 铁锈红, 赤陶色", "orange", "brown", near=("red",)),
     _shade("orange", "橙色, 橘色, 橘红, 橙红, 橙, 橘"),
-    _shade("peach", "apricot, 桃色, 杏色, 蜜桃色", "orange", "pink"),
+    _shade("peach", "apricot, 桃色, 杏色, 蜜桃色", "orange", near=("pink",)),
     _shade("yellow", "黄色, 鹅黄, 明黄, 黄"),
     _shade("mustard", "姜黄, 姜黄色, 芥末黄", "yellow"),
     _shade("gold", "golden, 金色, 金黄", "yellow"),
@@ -40,16 +43,16 @@ SHADES: tuple[Shade, ...] = (
     _shade("teal", "湖蓝, 湖蓝色, 蓝绿, 孔雀蓝, 青色", "green", "blue"),
     _shade("turquoise", "绿松石色, 松石绿", "green", "blue"),
     _shade("blue", "蓝色, 蓝"),
-    _shade("navy", "navy blue, dark blue, 藏青, 藏青色, 深蓝, 深蓝色, 海军蓝", "blue"),
+    _shade("navy", "navy blue, dark blue, 藏青, 藏青色, 深蓝, 深蓝色, 海军蓝, 藏蓝", "blue"),
     _shade("sky blue", "light blue, baby blue, 天蓝, 天蓝色, 浅蓝, 浅蓝色", "blue"),
-    _shade("indigo", "靛蓝, 靛蓝色, 靛青", "blue", "purple"),
+    _shade("indigo", "靛蓝, 靛蓝色, 靛青", "blue", near=("purple",)),
     _shade("denim blue", "牛仔蓝", "blue"),
     _shade("purple", "violet, 紫色, 紫"),
     _shade("plum", "梅紫, 梅紫色, 梅子色", "purple"),
     _shade("lavender", "lilac, 薰衣草紫, 浅紫, 淡紫", "purple"),
     _shade("pink", "粉色, 粉红, 粉红色, 桃红, 粉"),
-    _shade("rose", "rose pink, 玫瑰粉, 玫瑰色, 玫红", "pink", "red"),
-    _shade("fuchsia", "magenta, hot pink, 紫红, 紫红色, 洋红", "pink", "purple"),
+    _shade("rose", "rose pink, 玫瑰粉, 玫瑰色, 玫红", "pink", near=("red",)),
+    _shade("fuchsia", "magenta, hot pink, 紫红, 紫红色, 洋红", "pink", near=("purple",)),
     _shade("brown", "棕色, 褐色, 咖啡色, 咖色, 棕"),
     _shade("tan", "camel, 驼色, 焦糖色", "brown"),
     _shade("chocolate brown", "巧克力色", "brown"),
@@ -58,7 +61,7 @@ SHADES: tuple[Shade, ...] = (
     _shade("white", "白色, 纯白, 白"),
     _shade("black", "黑色, 纯黑, 黑"),
     _shade("gray", "grey, 灰色, 灰"),
-    _shade("graphite", "charcoal, anthracite, 石墨灰, 炭灰, 深灰, 深灰色", "gray", "black"),
+    _shade("graphite", "charcoal, anthracite, 石墨灰, 炭灰, 深灰, 深灰色", "gray", near=("black",)),
     _shade("silver", "银色, 银", "gray"),
     _shade("multicolor", "multicolour, colorful, colourful, rainbow, 彩色, 彩虹色, 多色, 五颜六色"),
 )
@@ -219,7 +222,7 @@ ATTRIBUTES: tuple[str, ...] = (
     "nylon, 尼龙",
     "polyester, 涤纶",
     "canvas, 帆布",
-    "wood, wooden, bamboo, 木质, 实木, 木制, 竹",
+    "wood, wooden, bamboo, timber, 木质, 实木, 木制, 木头, 木, 竹",
     "glass, 玻璃",
     "ceramic, porcelain, stoneware, 陶瓷, 瓷, 骨瓷",
     "metal, steel, stainless steel, 不锈钢, 金属, 铁艺",
@@ -228,7 +231,8 @@ ATTRIBUTES: tuple[str, ...] = (
     "sterling silver, 925 silver, 纯银",
     "waterproof, water-resistant, 防水",
     "windproof, 防风",
-    "wireless, bluetooth, 无线, 蓝牙",
+    "wireless, bluetooth, cordless, without a cable, without cables, no cable, no wires, without wire"
+    "s, 无线, 蓝牙, 不带线",
     "rechargeable, usb-c, 可充电, 充电",
     "foldable, folding, 折叠, 可折叠",
     "portable, 便携, 随身",
@@ -246,12 +250,13 @@ ATTRIBUTES: tuple[str, ...] = (
     "plain, solid color, 纯色, 素色",
     "long-sleeved, long sleeve, 长袖",
     "short-sleeved, short sleeve, 短袖",
-    "sleeveless, 无袖",
+    "sleeveless, without sleeves, no sleeves, 无袖",
     "oversized, loose, 宽松",
     "slim, slim fit, 修身",
     "noise cancelling, noise-canceling, 降噪",
     "non-stick, 不粘",
-    "sugar free, sugar-free, 无糖",
+    "sugar free, sugar-free, without sugar, no sugar, no added sugar, unsweetened, 无糖, 不含糖, 不加"
+    "糖, 没有糖",
     "limited edition, 限量, 限定",
     "titanium, 钛, 钛金属",
     "silicone, 硅胶",

@@ -10,10 +10,11 @@ from vrec.assistant.commands import Command
 from vrec.assistant.language_model.chat import ChatModel, ModelRefused
 from vrec.assistant.lexicon import ShopLexicon
 from vrec.assistant.numerals import with_digits
-from vrec.assistant.parse import MAX_MESSAGE_CHARS, Utterance
+from vrec.assistant.parse import MAX_MESSAGE_CHARS
 from vrec.assistant.prices import PriceRange, PriceWish
 from vrec.assistant.query import FacetValues
 from vrec.assistant.text import language_of, normal_form, units_of
+from vrec.assistant.understanding.utterance import Utterance
 from vrec.assistant.vocabulary import ATTRIBUTE_NAMES, OCCASIONS, PRODUCT_NAMES, RECIPIENTS, SHADES
 
 MAX_NAMES = 200

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from vrec.assistant.answers import Answer
 from vrec.assistant.dialogue import DialogueState
 from vrec.assistant.language_model.parsing import ShopVocabulary
-from vrec.assistant.parse import Utterance
+from vrec.assistant.understanding.utterance import Utterance
 from vrec.serving.messages import ListItem, RequestFilters
 from vrec.serving.moments.messages import FoundMoment
 from vrec.serving.rules.book import NO_BOOK, RuleBook

@@ -1,0 +1,1 @@
+"""Understanding of what a message does to its parts: clauses, amounts, wishes that are given up."""
