@@ -55,7 +55,7 @@ def inline_ray(monkeypatch) -> list[dict[str, Any]]:
     # A logger to which an earlier test has given Ray's filter would ask the cluster.
     monkeypatch.setattr(CoreContextFilter, "filter", lambda self, record: True)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
-    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}])
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"memory": 1e10}}])
     monkeypatch.setattr(ray, "put", lambda value: value)
     monkeypatch.setattr(ray, "get", lambda value: value)
     return calls

@@ -47,7 +47,11 @@ class RayTasks:
     @staticmethod
     def _start(call: TaskCall, memory: int) -> list[Payload]:
         task: Any = _call.options(
-            num_cpus=call.cpus, num_gpus=call.gpus, memory=memory, num_returns=1 + call.payloads
+            name=getattr(call.function, "__name__", "task"),
+            num_cpus=call.cpus,
+            num_gpus=call.gpus,
+            memory=memory,
+            num_returns=1 + call.payloads,
         )
         refs = task.remote(call.function, *call.arguments)
         return [*refs] if call.payloads else [refs]

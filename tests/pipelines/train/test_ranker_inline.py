@@ -12,11 +12,21 @@ from vrec.config.load import load_settings
 from vrec.core.compute import pc
 from vrec.core.errors import RankError
 from vrec.core.types import CatalogContent
+from vrec.events.shards.manifest import open_shards
+from vrec.events.shards.stages import read_shard
 from vrec.pipelines.inputs import InputData, read_inputs
+from vrec.pipelines.shards.run import shard_events
+from vrec.pipelines.task_runner import LocalTasks
 from vrec.pipelines.train.data_parallel import train_in_process
-from vrec.pipelines.train.impressions import build_examples
+from vrec.pipelines.train.impressions import (
+    ImpressionDataset,
+    ReplayedLog,
+    build_examples,
+    replay_parts,
+)
 from vrec.pipelines.train.ranker import run_name, train_on_inputs
 from vrec.pipelines.tune.targets import RankerTrialData, run_ranker_trial
+from vrec.profiles.update import video_metadata
 from vrec.ranking.network_ranker import NetworkRanker
 
 OVERRIDES = ["train.ranker.shards=2", *RANKER_OVERRIDES]
@@ -44,11 +54,43 @@ def test_shards_are_as_many_as_set_or_as_the_clusters_cpus(data, inline_ray):
     default = load_settings(overrides=OVERRIDES[1:]).train.ranker
     sharded = build_examples(data.events, content(data), default)
     assert [call["name"] for call in inline_ray].count("_examples") == 2
+    assert same_examples(whole, sharded)
+
+
+def arrays_of(value: object) -> dict[str, np.ndarray]:
+    names = [n for n in getattr(value, "__dataclass_fields__", ()) if n not in ("catalog", "shape")]
+    return {name: getattr(value, name) for name in names}
+
+
+def same_examples(one: ImpressionDataset, other: ImpressionDataset) -> bool:
+    """Whether the space and all examples are the same, to the bit and in order."""
+    same = [one.space.digest == other.space.digest, one.split == other.split]
     for split in ("train", "validation", "test"):
-        one, other = (getattr(examples, split) for examples in (whole, sharded))
-        assert len(one.labels) == len(other.labels) > 0
-        assert sorted(one.video_ids.to_pylist()) == sorted(other.video_ids.to_pylist())
-        assert sorted(one.rates.p_click.tolist()) == pytest.approx(sorted(other.rates.p_click.tolist()))
+        mine, its = getattr(one, split), getattr(other, split)
+        same.append(len(mine.labels) == len(its.labels) > 0)
+        same.append(mine.video_ids.equals(its.video_ids))
+        for part in ("features", "labels", "rates"):
+            arrays, others = arrays_of(getattr(mine, part)), arrays_of(getattr(its, part))
+            same += [
+                (a.dtype, a.tobytes()) == (b.dtype, b.tobytes())
+                for a, b in zip(arrays.values(), others.values(), strict=True)
+            ]
+    return all(same) and one.cold.tobytes() == other.cold.tobytes()
+
+
+@pytest.mark.parametrize("count", [1, 16])
+def test_shards_on_disk_give_the_examples_of_the_file_to_the_bit(data, shop, inline_ray, tmp_path, count):
+    settings = load_settings(overrides=[*OVERRIDES, f"events.shards.count={count}"])
+    whole = build_examples(data.events, content(data), settings.train.ranker)
+    shard_events([shop.where.events], str(tmp_path / "shards"), settings.events)
+    table = open_shards(str(tmp_path / "shards"))
+    assert table is not None
+    assert len(table.files) == count
+    parts = [(file.rows, read_shard(str(tmp_path / "shards"), file)) for file in table.files]
+    end = max(file.last for file in table.files)
+    facts = video_metadata(content(data))
+    log = ReplayedLog(content(data), facts, settings.train.ranker, whole.split, end, sample=1)
+    assert same_examples(whole, replay_parts(parts, log, LocalTasks()))
 
 
 def test_splits_are_of_the_shares_that_are_set(data, inline_ray):

@@ -4,11 +4,12 @@
 replay requests of users as examples → merge.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 import ray
 
@@ -17,7 +18,10 @@ from vrec.core.compute import pc
 from vrec.core.errors import RankError
 from vrec.core.schema import EVENTS, conform
 from vrec.core.types import CatalogContent
-from vrec.events.polars_tables import to_polars
+from vrec.events.shards.hashing import shard_of
+from vrec.events.shards.stages import split_table
+from vrec.pipelines.ray_tasks import RayTasks
+from vrec.pipelines.task_runner import Payload, TaskCall, TaskRunner, event_memory
 from vrec.profiles.update import video_metadata
 from vrec.ranking.features.arrays import (
     CatalogFeatureArrays,
@@ -28,7 +32,7 @@ from vrec.ranking.features.arrays import (
 )
 from vrec.ranking.features.builder import FeatureBuilder
 from vrec.ranking.features.catalog import CatalogFeatures
-from vrec.ranking.features.fit import fit_space
+from vrec.ranking.features.fit import ShownCounts, fit_space
 from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.labels import LogSplit, build_labels, split_log
 from vrec.ranking.networks.config import TaskName
@@ -40,6 +44,8 @@ BLOCK = 4096
 """Requests whose features are built at once."""
 SAMPLE = 100_000
 """Approximate number of impressions that the scales of the feature space are fitted on."""
+REPLAY_FACTOR = 4
+"""Memory of an event that is replayed, as a multiple of one that is read."""
 _NO_INDICES, _NO_NUMBERS = np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32)
 EMPTY_CATALOG = CatalogFeatureArrays(_NO_INDICES, _NO_INDICES, _NO_NUMBERS, _NO_NUMBERS)
 """Placeholder for the catalog's arrays while features travel: they are the same for all shards."""
@@ -74,49 +80,94 @@ class ImpressionDataset:
 
 
 @dataclass(frozen=True, slots=True)
-class _Log:
-    """Input of all tasks."""
+class ReplayedLog:
+    """Settings of a replay and the content of the catalog, the same for all tasks."""
 
-    events: pa.Table
     content: CatalogContent
     facts: VideoFactsById
     config: TrainRankerConfig
     split: LogSplit
-
-    def share(self, owner: str, shard: int, shards: int, until: int | None = None) -> pa.Table:
-        """Return the events of one shard of users or videos, whose column is `owner`.
-
-        `until` is an exclusive bound in microseconds of Unix time.
-        """
-        included = pl.col(owner).hash(seed=0) % shards == shard
-        if until is not None:
-            included &= pl.col("at").dt.epoch("us") < until
-        mask = to_polars(self.events.select([owner, "at"])).select(included).to_series()
-        return self.events.filter(pa.array(mask.to_numpy()))
+    end: int
+    """Time of the last event, µs since 1970."""
+    sample: int
+    """Scales and rates are fitted on the users of one in so many shards."""
 
 
 def build_examples(events: pa.Table, content: CatalogContent, config: TrainRankerConfig) -> ImpressionDataset:
     """Build ranking examples from EVENTS, each with features as of just before its impression.
 
     Runs as tasks on the cluster that this process is connected to. Vocabularies, priors and scales are fitted
-    on the training split, and the labels of training and validation use nothing from the test period.
+    on the training split, and the labels of training and validation use nothing from the test period. The
+    number of shards has no effect.
 
     Raises:
         RankError: there is nothing to learn or test on.
         SchemaError, EventsError: the events are not valid.
     """
     events, count, split = _split_impressions(events, config)
-    log = ray.put(_Log(events, content, video_metadata(content), config, split))
+    end = int(pc.max(events.column("at").cast(pa.int64())).as_py())
+    sample = max(1, round(count / SAMPLE))
+    log = ReplayedLog(content, video_metadata(content), config, split, end, sample)
     shards = config.shards or max(1, int(ray.cluster_resources().get("CPU", 1.0)))
-    counts = [_video_counts.remote(log, shard, shards) for shard in range(shards)]
-    fitted = _fit_space.remote(log, max(1, round(count / SAMPLE)), *counts)
-    pending = [_examples.remote(log, fitted, shard, shards, *counts) for shard in range(shards)]
-    space, catalog, _ = ray.get(fitted)
+    parts = split_table(events, shard_of(events.column("user_id"), shards), shards)
+    tasks = RayTasks()
+    return replay_parts([(part.num_rows, tasks.share(part)) for part in parts], log, tasks)
+
+
+def replay_parts(
+    parts: Sequence[tuple[int, Payload]], log: ReplayedLog, tasks: TaskRunner
+) -> ImpressionDataset:
+    """Build ranking examples like `build_examples`, from EVENTS of other users in each part.
+
+    A task holds one part of the users, or an equal part of the videos. Examples are in the order of
+    `ImpressionLabels.user`, and of one user in that of `replay_requests`.
+
+    Args:
+        parts: Number of events, and EVENTS.
+        log: Settings.
+        tasks: Runner, which has the parts.
+    """
+    shared, count = tasks.share(log), len(parts)
+    memory = [event_memory(REPLAY_FACTOR * rows) for rows, _ in parts]
+    videos_memory = event_memory(REPLAY_FACTOR * -(-sum(rows for rows, _ in parts) // count))
+
+    # Counts of videos, by parts of the videos, split by parts of the users.
+    split = tasks.run(
+        [
+            TaskCall(_split_videos, (part, count), need, count)
+            for (_, part), need in zip(parts, memory, strict=True)
+        ]
+    )
+    by_video = [[payloads[place] for _, payloads in split] for place in range(count)]
+    counted = tasks.run(
+        [TaskCall(_video_counts, (shared, count, *tables), videos_memory, count) for tables in by_video]
+    )
+    of_users = [
+        (part, *(payloads[place] for _, payloads in counted)) for place, (_, part) in enumerate(parts)
+    ]
+
+    # Fit the feature space.
+    train = tasks.run(
+        [
+            TaskCall(_training_part, (shared, *users), need, 3)
+            for users, need in zip(of_users, memory, strict=True)
+        ]
+    )
+    flat = [payload for _, payloads in train for payload in payloads]
+    fitted = tasks.run([TaskCall(_fit_space, (shared, *flat), videos_memory, 1)])[0][1][0]
+
+    # Examples, by parts of the users.
+    calls = [
+        TaskCall(_examples, (shared, fitted, *users), need, 1)
+        for users, need in zip(of_users, memory, strict=True)
+    ]
+    examples: list[list[ImpressionExamples]] = [tasks.fetch(made) for _, (made,) in tasks.run(calls)]
+    space, catalog, _ = tasks.fetch(fitted)
     # Transposed from the splits of each shard to the shards of each split.
-    by_split = zip(*ray.get(pending), strict=True)
-    train, validation, test = (_merge_shards(list(examples), catalog) for examples in by_split)
-    known = pc.is_in(test.video_ids, value_set=pc.unique(train.video_ids))
-    return ImpressionDataset(space, catalog, split, train, validation, test, ~np.asarray(known))
+    by_split = zip(*examples, strict=True)
+    train_split, validation, test = (_merge_shards(list(made), catalog) for made in by_split)
+    known = pc.is_in(test.video_ids, value_set=pc.unique(train_split.video_ids))
+    return ImpressionDataset(space, catalog, log.split, train_split, validation, test, ~np.asarray(known))
 
 
 def choose_heads(
@@ -151,31 +202,50 @@ def _split_impressions(events: pa.Table, config: TrainRankerConfig) -> tuple[pa.
     return events, shown.num_rows, split_log(np.asarray(shown.column("at").cast(pa.int64())), config.split)
 
 
-@ray.remote(num_cpus=1)
-def _video_counts(log: _Log, shard: int, shards: int) -> pa.Table:
-    return replay_video_counts(log.share("video_id", shard, shards), log.facts, log.config.profiles)
+def _split_videos(events: pa.Table, count: int) -> tuple[None, *tuple[pa.Table, ...]]:
+    """Return EVENTS by part of the videos."""
+    return None, *split_table(events, shard_of(events.column("video_id"), count), count)
 
 
-@ray.remote(num_cpus=1)
-def _fit_space(log: _Log, shards: int, *counts: pa.Table) -> _Fitted:
-    """Fit on the training split; scales and rates on the users of one in `shards` shards."""
-    until, config = log.split.validation_from, log.config.model
-    sample = log.share("user_id", 0, shards, until)
-    requests = list(replay_requests(sample, pa.concat_tables(counts), log.facts, log.config.profiles))
-    train = log.share("user_id", 0, 1, until)
-    space = fit_space(train, requests, log.content, config.features)
-    labels = build_labels(sample, log.content.videos, config.labels, until - 1)
+def _video_counts(log: ReplayedLog, count: int, *events: pa.Table) -> tuple[None, *tuple[pa.Table, ...]]:
+    """Return VIDEO_COUNTS of the videos of EVENTS, by part of the users."""
+    table = pa.concat_tables(events)
+    counts = replay_video_counts(table, log.facts, log.config.profiles)
+    rows = pc.index_in(counts.column("event_id"), value_set=table.column("event_id").combine_chunks())
+    users = table.column("user_id").take(rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows)
+    return None, *split_table(counts, shard_of(users, count), count)
+
+
+def _training_part(
+    log: ReplayedLog, events: pa.Table, *counts: pa.Table
+) -> tuple[None, ShownCounts, pa.Table, pa.Table]:
+    """Return the impressions of the training split, counted, and a sample of its users with their counts."""
+    until = pc.less(events.column("at").cast(pa.int64()), log.split.validation_from)
+    train = events.filter(until)
+    sampled = train.filter(pa.array(shard_of(train.column("user_id"), log.sample) == 0))
+    table = pa.concat_tables(counts)
+    ids = sampled.column("event_id").combine_chunks()
+    own = table.filter(pc.is_in(table.column("event_id"), value_set=ids))
+    return None, ShownCounts.from_events(train), sampled, own
+
+
+def _fit_space(log: ReplayedLog, *parts: Any) -> tuple[None, _Fitted]:
+    """Fit on the training split, given what `_training_part` returned of each part."""
+    shown = ShownCounts.merge(parts[0::3])
+    sample, counts = pa.concat_tables(parts[1::3]), pa.concat_tables(parts[2::3])
+    config = log.config.model
+    requests = list(replay_requests(sample, counts, log.facts, log.config.profiles))
+    space = fit_space(shown, requests, log.content, config.features)
+    labels = build_labels(sample, log.content.videos, config.labels, log.split.validation_from - 1)
     rates = RateBaselineRanker.fit(RateBaselineConfig(labels=config.labels), requests, labels, log.content)
-    return space, CatalogFeatures.from_content(log.content, space), rates
+    return None, (space, CatalogFeatures.from_content(log.content, space), rates)
 
 
-@ray.remote(num_cpus=1)
 def _examples(
-    log: _Log, fitted: _Fitted, shard: int, shards: int, *counts: pa.Table
-) -> list[ImpressionExamples]:
-    """Return the examples of one shard of users in each of the three splits."""
+    log: ReplayedLog, fitted: _Fitted, events: pa.Table, *counts: pa.Table
+) -> tuple[None, list[ImpressionExamples]]:
+    """Return the examples of one part of the users in each of the three splits."""
     space, catalog, baseline = fitted
-    events = log.share("user_id", shard, shards)
     builder = FeatureBuilder(space, catalog)
     requests = list(replay_requests(events, pa.concat_tables(counts), log.facts, log.config.profiles))
     blocks = [builder.build(requests[i : i + BLOCK]) for i in range(0, max(1, len(requests)), BLOCK)]
@@ -183,7 +253,7 @@ def _examples(
     rates = baseline.predict_requests(requests)
     video_ids = impressions(events).column("video_id").combine_chunks()
     # Labels of training and validation know only what happened before the test period, in microseconds.
-    before, end = log.split.test_from - 1, int(pc.max(log.events.column("at").cast(pa.int64())).as_py())
+    before, end = log.split.test_from - 1, log.end
     config = log.config.model.labels
     labels = {until: build_labels(events, log.content.videos, config, until) for until in (before, end)}
     split = log.split.split_of(labels[end].at)
@@ -198,7 +268,7 @@ def _examples(
                 rates.take(rows),
             )
         )
-    return examples
+    return None, examples
 
 
 def _merge_shards(shards: list[ImpressionExamples], catalog: CatalogFeatures) -> ImpressionExamples:
@@ -208,4 +278,8 @@ def _merge_shards(shards: list[ImpressionExamples], catalog: CatalogFeatures) ->
     names = RankerPredictions.__dataclass_fields__
     rates = RankerPredictions(*(np.concatenate([getattr(s.rates, name) for s in shards]) for name in names))
     video_ids = pa.concat_arrays([shard.video_ids for shard in shards])
-    return ImpressionExamples(replace(features, catalog=catalog.arrays), labels, video_ids, rates)
+    order = np.argsort(labels.user, kind="stable")
+    features = replace(features.take(order), catalog=catalog.arrays)
+    return ImpressionExamples(
+        features, labels.take(order), video_ids.take(pa.array(order)), rates.take(order)
+    )

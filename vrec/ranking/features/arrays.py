@@ -106,11 +106,13 @@ class RankingFeatures:
         return len(self.video)
 
     def take(self, rows: npt.NDArray[np.integer]) -> Self:
-        """Select candidates in the order of `rows`, with only the requests that they need."""
-        needed, request = np.unique(self.request[rows], return_inverse=True)
+        """Select candidates in the order of `rows`, with only the requests that they need, in that order."""
+        needed, first, request = np.unique(self.request[rows], return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        needed = needed[order]
         return replace(
             self,
-            request=request.astype(np.int32).reshape(-1),
+            request=np.argsort(order)[request].astype(np.int32).reshape(-1),
             video=self.video[rows],
             candidate=self.candidate[rows],
             position=self.position[rows],

@@ -1,8 +1,8 @@
 """Fit of the feature space on a training split."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -40,8 +40,32 @@ from vrec.ranking.features.video_counts import (
 UNSCALED = {block: np.array([[0.0], [1.0]]).repeat(len(names), axis=1) for block, names in BLOCKS.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class ShownCounts:
+    """Impressions of a training split, counted."""
+
+    videos: pl.DataFrame
+    """`video_id`, ascending, and `shown`, the number of impressions."""
+    surfaces: pl.DataFrame
+    """`value`, a surface, and `count`, its number of impressions."""
+
+    @classmethod
+    def from_events(cls, events: pa.Table) -> Self:
+        """Count the impressions of EVENTS."""
+        frame = to_polars(conform(events, EVENTS, stage="fit_space")).filter(pl.col("kind") == "impression")
+        videos = frame.group_by("video_id").agg(shown=pl.len()).sort("video_id")
+        return cls(videos, frame.group_by(value="domain").agg(count=pl.len()))
+
+    @classmethod
+    def merge(cls, parts: Sequence[Self]) -> Self:
+        """Add the counts of several parts of a log."""
+        videos = pl.concat([part.videos for part in parts]).group_by("video_id").agg(pl.col("shown").sum())
+        surfaces = pl.concat([part.surfaces for part in parts]).group_by("value").agg(pl.col("count").sum())
+        return cls(videos.sort("video_id"), surfaces)
+
+
 def fit_space(
-    events: pa.Table,
+    events: pa.Table | ShownCounts,
     requests: Sequence[RankingRequest],
     content: CatalogContent,
     config: RankerFeaturesConfig,
@@ -49,7 +73,8 @@ def fit_space(
     """Fit the feature space on a training split.
 
     Args:
-        events: EVENTS of the split, for the vocabularies and shares.
+        events: EVENTS of the split, or their impressions as they are counted, for the vocabularies and
+            shares.
         requests: Requests of the split, as `replay_requests` yields them, for the priors and scales; those of
             a random sample of users are enough.
         content: VIDEOS and EMBEDDINGS, of which only the videos shown in `events` are used.
@@ -59,16 +84,16 @@ def fit_space(
         RankError: there are no impressions or no requests, or the embeddings are of several encoders or not
             finite.
     """
-    shown = _shown(events)
+    counted = events if isinstance(events, ShownCounts) else ShownCounts.from_events(events)
+    shown = counted.videos
     if not shown.height or not requests:
         raise RankError(
             f"fit_space: {shown.height:,} videos with impressions and {len(requests):,} requests in the "
             "training split, want some of both",
             fix="pass events with impressions, or a larger share for training",
         )
-    surfaces = to_polars(events.filter(pc.equal(events.column("kind"), "impression")).select(["domain"]))
-    surface_counts = surfaces.group_by(value="domain").agg(count=pl.len())
-    parts = describe_catalog(content, shown, _by_frequency(surface_counts, config.min_count), config)
+    surfaces = _by_frequency(counted.surfaces, config.min_count)
+    parts = describe_catalog(content, shown, surfaces, config)
     space = FeatureSpace(config=config, **parts, **_priors(requests))
     builder = FeatureBuilder(space, CatalogFeatures.from_content(content, space))
     raw = [builder.raw(requests[at : at + 4096]).blocks for at in range(0, len(requests), 4096)]
@@ -102,12 +127,6 @@ def describe_catalog(
         "mean": mean,
         "scales": UNSCALED | {"video": _scale("video", [_raw_videos(videos)])},
     }
-
-
-def _shown(events: pa.Table) -> pl.DataFrame:
-    """Return the videos shown, with their numbers of impressions."""
-    frame = to_polars(conform(events, EVENTS, stage="fit_space")).filter(pl.col("kind") == "impression")
-    return frame.group_by("video_id").agg(shown=pl.len()).sort("video_id")
 
 
 def _shown_videos(content: CatalogContent, shown: pl.DataFrame) -> tuple[pa.Table, pl.DataFrame]:
