@@ -26,6 +26,8 @@ from vrec.pipelines.task_runner import BASE_BYTES, LocalTasks, Payload, TaskCall
 
 _log = logging.getLogger(__name__)
 
+FILE_ROW_BYTES = 40
+"""Bytes of an event in a file, by which its size is compared with `events.shards.local_events`."""
 BUCKET_ROWS = 500_000
 """Rows that one worker deduplicates at once, up to MOST_BUCKETS of them."""
 MOST_BUCKETS = 256
@@ -104,10 +106,6 @@ def _runner(size: int, config: EventsConfig, address: str | None, stack: context
     stack.enter_context(connect_cluster(address))
     stack.enter_context(unwrap_ray_errors())
     return RayTasks()
-
-
-FILE_ROW_BYTES = 40
-"""Bytes of an event in a file, by which its size is compared with `events.shards.local_events`."""
 
 
 def _compare(
