@@ -121,11 +121,7 @@ def _make(uri: str, inputs: BundleInputs, config: BundleConfig) -> ServingBundle
             pc.is_in(inputs.fused.column("entity_id"), value_set=own.column("video_id").combine_chunks())
         )
         index.add(vectors.column("entity_id").to_pylist(), embedding_matrix(vectors))
-    neighbors = VideoNeighbors.empty(ids)
-    # Without a ranker, a recommender of popular videos leaves the order of popularity.
-    if recommender is not None and not (inputs.ranker is None and ignores_history(recommender)):
-        neighbors = VideoNeighbors.from_recommender(recommender, ids, config.neighbours, domains.videos)
-    neighbors = neighbors.without(unwatched(inputs.held_back, inputs.interactions))
+    neighbors = _neighbors(inputs, config, ids, domains)
     released = None if recommender is None else _released(recommender)
     popular = tuple(popular_videos(own, inputs.interactions, config, released))
     live = None if inputs.live is None else OnlineLiveModel(inputs.live)
@@ -161,6 +157,18 @@ def _make(uri: str, inputs: BundleInputs, config: BundleConfig) -> ServingBundle
         creators=CREATORS.arrow().empty_table() if inputs.creators is None else inputs.creators,
         creator_model=None if inputs.creator_model is None else join_uri(uri, CREATOR_MODEL),
     )
+
+
+def _neighbors(
+    inputs: BundleInputs, config: BundleConfig, ids: list[str], domains: OtherDomains
+) -> VideoNeighbors:
+    """Return the neighbors of the bundle's videos, without those that only held-back content makes."""
+    recommender = inputs.recommender
+    # Without a ranker, a recommender of popular videos leaves the order of popularity.
+    if recommender is None or (inputs.ranker is None and ignores_history(recommender)):
+        return VideoNeighbors.empty(ids)
+    found = VideoNeighbors.from_recommender(recommender, ids, config.neighbours, domains.videos)
+    return found.without(unwatched(inputs.held_back, inputs.interactions))
 
 
 def _index_moments(inputs: BundleInputs, videos: pa.Table) -> CatalogMoments | None:
