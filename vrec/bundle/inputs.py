@@ -47,6 +47,8 @@ class BundleInputs:
     """Recommender of creators; without it they are recommended by their videos' vectors and figures."""
     log_end: int | None = None
     """Time of the last event of the oldest log that a part was made of, µs since 1970; None if unknown."""
+    log_newest: int | None = None
+    """Time of the last event of the newest log that a part was made of, µs since 1970; None if unknown."""
     measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Offline figures of the models as JSON values, by model, which the bundle's manifest keeps."""
     moments: Mapping[Modality, pa.Table | None] = field(default_factory=dict)

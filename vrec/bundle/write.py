@@ -274,6 +274,8 @@ def _data(bundle: ServingBundle, inputs: BundleInputs) -> dict[str, Any]:
         "encoder": bundle.encoder,
         # Decides whether an erased shopper may be in it, and names nobody.
         "log_end": inputs.log_end,
+        # Later events are those that no part of the bundle has seen.
+        "log_newest": inputs.log_newest,
         "watched_videos": bundle.popularity.watched_videos,
         "privacy": _privacy(inputs),
         "held_back": dict(inputs.held_back),

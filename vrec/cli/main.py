@@ -14,6 +14,7 @@ import typer
 from vrec import __version__
 from vrec.cli.assistant import assistant
 from vrec.cli.bundle import bundle
+from vrec.cli.bundles import bundles_diff, bundles_list, bundles_promote, bundles_rollback
 from vrec.cli.check import check
 from vrec.cli.compress import compress
 from vrec.cli.demo import demo
@@ -21,6 +22,7 @@ from vrec.cli.embed import embed, failures
 from vrec.cli.evaluate import evaluate
 from vrec.cli.federate import federate
 from vrec.cli.fit import fit, recommend
+from vrec.cli.loop import loop
 from vrec.cli.options import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from vrec.cli.personal_data import anonymise, pseudonymise, scan_pii
 from vrec.cli.privacy import privacy_audit, privacy_bundles, privacy_rekey, privacy_report
@@ -71,11 +73,20 @@ robustness_app.command("suspects")(robustness_suspects)
 robustness_app.command("release")(robustness_release)
 robustness_app.command("content")(robustness_content)
 
+bundles_app = typer.Typer(
+    help="Bundles of a folder: list, compare, promote, roll back.", no_args_is_help=True
+)
+bundles_app.command("list")(bundles_list)
+bundles_app.command("diff")(bundles_diff)
+bundles_app.command("promote")(bundles_promote)
+bundles_app.command("rollback")(bundles_rollback)
+
 # In the order in which `vrec --help` lists them.
 for command in (demo, embed, failures, check, shard, fit, federate, recommend, evaluate, compress):
     app.command()(command)
-for command in (bundle, serve, assistant, pseudonymise, scan_pii, anonymise):
+for command in (bundle, serve, loop, assistant, pseudonymise, scan_pii, anonymise):
     app.command()(command)
+app.add_typer(bundles_app, name="bundles")
 app.add_typer(train_app, name="train")
 app.add_typer(tune_app, name="tune")
 app.add_typer(privacy_app, name="privacy")

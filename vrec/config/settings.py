@@ -11,6 +11,7 @@ from vrec.config.demo import DemoConfig
 from vrec.config.evaluate import EvaluateConfig
 from vrec.config.events import EventsConfig
 from vrec.config.fit import FitConfig
+from vrec.config.loop import LoopConfig
 from vrec.config.serve import ServeConfig
 from vrec.config.train_encoder import TrainEncoderConfig
 from vrec.config.train_ranker import TrainRankerConfig
@@ -67,6 +68,8 @@ class Settings(BaseConfig):
     """`vrec bundle`."""
     serve: ServeConfig = Field(default_factory=ServeConfig)
     """`vrec serve`."""
+    loop: LoopConfig = Field(default_factory=LoopConfig)
+    """`vrec loop`."""
     demo: DemoConfig = Field(default_factory=DemoConfig)
     """`vrec demo`."""
 

@@ -117,7 +117,11 @@ def make_bundle(
         validate_inputs(bundle_inputs)
         bundle_inputs = replace(bundle_inputs, recommender=_fit(model, data, interactions, settings))
     measured = _measured(ranker, bundle_inputs)
-    bundle_inputs = replace(bundle_inputs, measured=measured, log_end=_log_end(data, fitted, measured))
+    ends = _log_ends(data, fitted, measured)
+    newest = max(ends, default=None)
+    bundle_inputs = replace(
+        bundle_inputs, measured=measured, log_end=min(ends, default=None), log_newest=newest
+    )
     _log.info("writing a bundle of %s videos", f"{bundle_inputs.videos.num_rows:,}")
     write_bundle(out, bundle_inputs, settings.bundle)
     _log.info("checking it with its smoke requests")
@@ -182,14 +186,14 @@ def _measured(ranker: str | None, inputs: BundleInputs) -> dict[str, dict[str, A
     return found
 
 
-def _log_end(
+def _log_ends(
     data: InputData, fitted: MatrixRecommender | None, measured: Mapping[str, Mapping[str, Any]]
-) -> int | None:
-    """Return the end of the oldest log that a part of the bundle was made of."""
+) -> list[int]:
+    """Return the ends of the logs that the parts of the bundle were made of, as far as they are known."""
     ends = [log_end(data.events), measured.get("ranker", {}).get(LOG_END)]
     if fitted is not None and fitted.histories.at.size:
         ends.append(newest_at(fitted))
-    return min((end for end in ends if end is not None), default=None)
+    return [end for end in ends if end is not None]
 
 
 def _creators(data: InputData) -> pa.Table:

@@ -76,7 +76,10 @@ def test_a_bundle_against_itself_is_never_promoted(pair):
     assert decide(gain_of(pair[0], pair[0])).verdict == "too few"
 
 
-@given(metrics(), st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.booleans()), max_size=4))
+@given(
+    metrics(),
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.booleans()), max_size=4),
+)
 def test_only_a_better_challenger_without_a_worse_guard_is_promoted(pair, figures):
     guards = [
         at_least("g", ours, theirs, tolerance) if higher else at_most("g", ours, theirs, tolerance)

@@ -55,7 +55,9 @@ def paired_gain(
         ValueError: The shapes differ, or a value is not finite.
     """
     if challenger.shape != in_service.shape or challenger.ndim != 1:
-        raise ValueError(f"{challenger.shape} values against {in_service.shape}: want one per shopper of both")
+        raise ValueError(
+            f"{challenger.shape} values against {in_service.shape}: want one per shopper of both"
+        )
     if not (np.isfinite(challenger).all() and np.isfinite(in_service).all()):
         raise ValueError("a metric is not finite")
     shoppers = len(challenger)
@@ -144,7 +146,9 @@ def decide(
     if gain.low is None or gain.high is None:
         reason = f"the lists of {gain.outcomes:,} of {gain.shoppers:,} shoppers differ in the metric: too few"
         return PromotionDecision("too few", (reason,))
-    said = f"difference {gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] of {gain.shoppers:,} shoppers"
+    said = (
+        f"difference {gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] of {gain.shoppers:,} shoppers"
+    )
     if not gain.is_better:
         return PromotionDecision("worse" if gain.is_worse else "not better", (said,))
     if worse := [str(guard) for guard in guards if guard.is_worse]:

@@ -56,8 +56,8 @@ def look(
     """Compare the service since a promotion with the time before.
 
     The interval of the click rate is a confidence sequence over shoppers, so that looking often finds nothing
-    that is not there (see `vrec.evaluation.sequential`). The service has fallen if the whole interval is below
-    the earlier rate by more than the tolerance, or if too many responses are errors.
+    that is not there (see `vrec.evaluation.sequential`). The service has fallen if the whole interval is
+    below the earlier rate by more than the tolerance, or if too many responses are errors.
 
     Args:
         before: Shoppers of the same hours on earlier days.
