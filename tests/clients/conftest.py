@@ -23,7 +23,8 @@ class Spoiled:
     def __init__(self, folder):
         config = ServeConfig(data=str(folder / "data"))
         self.shop = Shop(folder, [], config)
-        self.app = create_app(self.shop, config, environment={})
+        self.metrics = ""
+        self.app = create_app(self.shop, config, environment={}, metrics=lambda: self.metrics.encode())
         self.faults, self.requests = (lambda number: None), []
         self._lock = threading.Lock()
         self.port = 0

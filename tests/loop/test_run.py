@@ -1,67 +1,265 @@
-"""Nights of a small shop, end to end: in this process, on a table of events, without a service."""
+"""Nights of a small shop, end to end, in this process: real fits, bundles, tests and moves."""
 
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.shop import CONFIG
+from tests.loop.shop_service import LoopService
+from vrec.bundle.bundle import ServingBundle
 from vrec.config.load import load_settings
 from vrec.core.compute import pc
+from vrec.core.errors import GateError
+from vrec.core.tables import StorageFolder
+from vrec.loop.journal import LoopJournal
+from vrec.loop.promotions import PromotionHistory
 from vrec.loop.run import run_loop
 from vrec.loop.sources import LoopSources
-from vrec.synthetic.shop.simulate import simulate
+from vrec.synthetic.shop.simulate import SimulationConfig, simulate
 
 DAY_US = 86_400_000_000
+SHOP = SimulationConfig(
+    users=150,
+    videos=60,
+    categories=6,
+    creators=8,
+    days=20,
+    requests_per_user=20,
+    slots=4,
+    click_rate=0.25,
+    category_weight=4.0,
+    popularity_skew=0.3,
+    activity_spread=0.3,
+)
 SETTINGS = [
-    "loop.models=[item_knn]",
     "loop.ranker=false",
     "loop.embed=false",
     "loop.hold_out_hours=48",
-    "loop.promotion.min_outcomes=5",
-    "loop.gates=warn",
+    "loop.promotion.guards.latency=10",
+    "loop.watch.min_users=10",
+    "loop.watch.poll_s=1",
 ]
+POPULAR, KNN = "loop.models=[popular]", "loop.models=[item_knn]"
+TONIGHT = "loop.promotion.confirm=false"
+
+
+class Killed(BaseException):
+    """End of a process."""
+
+
+@pytest.fixture(scope="module")
+def simulation():
+    return simulate(SHOP)
 
 
 class Nights:
-    """A shop whose log grows from night to night."""
+    """A loop on a shop whose log grows from night to night."""
 
-    def __init__(self, folder):
-        self.folder, self.out = folder, folder / "loop"
-        self.shop = simulate(CONFIG.model_copy(update={"click_rate": 0.3}))
-        pq.write_table(self.shop.videos, folder / "VIDEOS.parquet")
+    def __init__(self, folder, simulation):
+        self.folder, self.out, self.events = folder, folder / "loop", simulation.events
+        pq.write_table(simulation.videos, folder / "VIDEOS.parquet")
         self.sources = LoopSources(str(folder / "VIDEOS.parquet"), events=str(folder / "EVENTS.parquet"))
-        self.settings = load_settings(overrides=SETTINGS)
         self.day = 0
 
-    def write(self, day: int) -> None:
-        """The log up to a day."""
-        at = self.shop.events.column("at").cast(pa.int64())
-        start = pc.min(at).as_py()
-        pq.write_table(
-            self.shop.events.filter(pc.less(at, start + day * DAY_US)), self.folder / "EVENTS.parquet"
-        )
+    def until(self, day: int) -> pa.Table:
+        """The events of the first days."""
+        at = self.events.column("at").cast(pa.int64())
+        return self.events.filter(pc.less(at, pc.min(at).as_py() + day * DAY_US))
+
+    def write(self, day: int, *more: pa.Table) -> None:
+        """Write the log of the first days, and other events."""
+        pq.write_table(pa.concat_tables([self.until(day), *more]), self.folder / "EVENTS.parquet")
         self.day = day
 
-    def run(self, *more: str, out=None, sources=None):
+    def run(self, *more: str, out=None, **sources):
         settings = load_settings(overrides=[*SETTINGS, *more])
         begun = 1_760_000_000 + self.day * 86_400
-        return run_loop(sources or self.sources, str(out or self.out), settings, now=lambda: begun)
+        given = replace(self.sources, **sources)
+        return run_loop(given, str(out or self.out), settings, now=lambda: begun, sleep=lambda _: None)
+
+    def history(self):
+        entries = PromotionHistory(str(self.out / "bundles")).entries()
+        return [(entry.kind, entry.bundle, entry.previous) for entry in entries]
 
 
 @pytest.fixture
-def nights(tmp_path) -> Nights:
-    return Nights(tmp_path)
+def nights(tmp_path, simulation) -> Nights:
+    return Nights(tmp_path, simulation)
 
 
-def test_nights(nights):
-    nights.write(10)
-    first = nights.run()
-    assert first["outcome"] == "first"
-    print(json.dumps(first, indent=1))
-    nights.write(14)
-    second = nights.run()
-    print(json.dumps(second, indent=1))
-    third = nights.run()
-    print(json.dumps(third, indent=1))
+def test_a_better_bundle_is_promoted_once_later_events_confirm_it(nights):
+    nights.write(6)
+    first = nights.run(POPULAR)
+    assert (first["outcome"], len(first["steps"]["skipped"])) == ("first", 0)
+    nights.write(12)
+    waits = nights.run(KNN)
+    assert (waits["outcome"], waits["tests"]["test item_knn"]["verdict"]) == ("waits", "better")
+    assert [one[1] for one in nights.history()] == [first["bundle"]]
+    # Nothing new: nothing is done, and it goes on waiting.
+    same = nights.run(KNN)
+    assert (same["outcome"], same["tests"]["confirm"]["verdict"]) == ("waits", "too few")
+    assert same["steps"]["done"] in ([], ["confirm"])
+    nights.write(16)
+    promoted = nights.run(KNN)
+    assert promoted["outcome"] == "promoted", promoted["tests"]
+    assert promoted["tests"]["confirm"]["verdict"] == "better"
+    assert not promoted["tests"]["confirm"]["leak_suspected"]
+    assert nights.history()[-1] == ("promotion", waits["bundle"], first["bundle"])
+    # What tonight's is tested against is the bundle that has just been promoted.
+    assert promoted["tests"]["test item_knn"]["verdict"] != "worse"
+    ServingBundle.load(str(nights.out / "bundles" / waits["bundle"])).check()
+    written = json.loads((nights.out / "history" / f"{promoted['run']}.json").read_text())
+    assert (written["outcome"], written["bundle"]) == ("promoted", waits["bundle"])
+
+
+def test_a_worse_bundle_stays_out(nights):
+    nights.write(12)
+    nights.run(KNN)
+    nights.write(16)
+    done = nights.run(POPULAR, TONIGHT)
+    assert (done["outcome"], done["tests"]["test popular"]["verdict"]) == ("kept", "worse")
+    assert len(nights.history()) == 1
+
+
+def test_a_leak_wins_on_what_it_may_have_seen_and_is_caught_on_later_events(nights):
+    nights.write(12)
+    nights.run(KNN)
+    # An export that has the newest days once more: of the same shoppers under other ids, and dated earlier.
+    # Each shopper's twin tells what the shopper watches next.
+    known = nights.until(16)
+    twins = known.filter(pc.is_in(known.column("kind"), value_set=pa.array(["click", "watch"])))
+    at = pc.subtract(twins.column("at").cast(pa.int64()), 4 * DAY_US)
+    start = pc.min(known.column("at").cast(pa.int64())).as_py()
+    for name, values in (
+        ("event_id", pc.binary_join_element_wise("twin", twins.column("event_id"), "-")),
+        ("user_id", pc.binary_join_element_wise("twin", twins.column("user_id"), "-")),
+        ("at", pc.max_element_wise(at, start).cast(twins.schema.field("at").type)),
+    ):
+        twins = twins.set_column(twins.column_names.index(name), twins.schema.field(name), values)
+    nights.write(16, *[twins.filter(pc.greater_equal(twins.column("at").cast(pa.int64()), 0))])
+    settings = [KNN, "loop.gates=skip", "retrieval.item_knn.weighting=none"]
+    leaky = nights.run(*settings)
+    assert leaky["tests"]["test item_knn"]["verdict"] == "better", leaky["tests"]
+    nights.write(20, twins)
+    caught = nights.run(*settings)
+    assert caught["outcome"] in ("leak", "not confirmed"), caught["tests"]
+    assert len(nights.history()) == 1
+
+
+def test_killed_at_any_write_and_run_again_is_as_never_interrupted(nights, monkeypatch):
+    nights.write(6)
+    nights.run(POPULAR)
+    nights.run(POPULAR, out=nights.folder / "other")
+    nights.write(12)
+    whole = nights.run(KNN, TONIGHT)
+    assert whole["outcome"] == "promoted"
+    real, left = StorageFolder._write_local, [0]
+
+    def write(self, path, data):
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        real(self, path, data)
+
+    monkeypatch.setattr(StorageFolder, "_write_local", write)
+    attempts = 0
+    while True:
+        attempts += 1
+        left[0] = 2 * attempts
+        try:
+            done = nights.run(KNN, TONIGHT, out=nights.folder / "other")
+            break
+        except Killed:
+            continue
+    assert attempts > 5
+    for key in ("outcome", "bundle", "run", "log"):
+        assert done[key] == whole[key], key
+    gains = [one["tests"]["test item_knn"]["gain"] for one in (done, whole)]
+    assert gains[0] == gains[1]
+    versions = [
+        [(one.kind, one.bundle, one.version) for one in PromotionHistory(str(folder / "bundles")).entries()]
+        for folder in (nights.out, nights.folder / "other")
+    ]
+    assert versions[0] == versions[1]
+    states = [
+        LoopJournal(StorageFolder(str(folder))).state for folder in (nights.out, nights.folder / "other")
+    ]
+    assert states[0].run is states[1].run is None
+    assert {n: s.fingerprint for n, s in states[0].steps.items() if n != "test item_knn"} == {
+        n: s.fingerprint for n, s in states[1].steps.items() if n != "test item_knn"
+    }
+
+
+def test_a_log_at_fault_stops_the_run_and_the_next_one_begins_anew(nights):
+    nights.write(12)
+    nights.run(KNN)
+    nights.write(16)
+    table = pq.read_table(nights.folder / "EVENTS.parquet")
+    value = table.column_names.index("value")
+    at = table.column("at").cast(pa.int64())
+    late = pc.and_(pc.greater(at, pc.max(at).as_py() - DAY_US), pc.equal(table.column("kind"), "watch"))
+    broken = pc.if_else(late, pc.multiply(table.column("value"), 1000.0), table.column("value"))
+    fault = table.set_column(value, table.schema.field("value"), broken.cast(pa.float32()))
+    pq.write_table(fault, nights.folder / "EVENTS.parquet")
+    with pytest.raises(GateError, match="data at fault"):
+        nights.run(KNN)
+    records = sorted((nights.out / "history").iterdir())
+    assert json.loads(records[-1].read_text())["outcome"] == "failed"
+    assert LoopJournal(StorageFolder(str(nights.out))).state.run is None
+    nights.write(16)
+    assert nights.run(KNN)["outcome"] in ("kept", "waits")
+
+
+@pytest.fixture
+def service(nights):
+    nights.write(6)
+    first = nights.run(POPULAR)
+    made = LoopService(nights.folder / "service", nights.out / "bundles")
+    made.bundles.place(first["bundle"])
+    made.add(nights.until(12))
+    made.count(0, 0)
+    nights.day = 12
+    yield made
+    made.close()
+
+
+def test_the_running_service_is_moved_and_watched(nights, service):
+    done = nights.run(KNN, TONIGHT, service=service.url, events=None)
+    assert (done["outcome"], service.bundles.moves) == ("promoted", [done["bundle"]])
+    assert done["watch"]["ended"] == "its time is over"
+    assert done["log"]["events"] == nights.until(12).num_rows
+    # Somebody rolls back by hand: the loop does not promote that bundle again.
+    from vrec.config.loop import LoopConfig
+    from vrec.loop.commands import roll_back
+    from vrec.loop.service import ServiceClient
+
+    back = roll_back(str(nights.out / "bundles"), ServiceClient(service.url), LoopConfig())
+    assert service.bundles.moves[-1] == back["bundle"] == nights.history()[0][1]
+    assert nights.run(KNN, TONIGHT, service=service.url, events=None)["outcome"] == "kept"
+
+
+def test_a_service_that_falls_is_rolled_back(nights, service):
+    counts = iter([(0, 0), (500, 100)])
+    real = service.bundles.move
+
+    async def move(name):
+        service.count(*next(counts, (500, 100)))
+        return await real(name)
+
+    service.bundles.move = move
+    service.count(0, 0)
+
+    def errors_later(_):
+        service.count(500, 100)
+
+    settings = load_settings(overrides=[*SETTINGS, KNN, TONIGHT])
+    sources = replace(nights.sources, service=service.url, events=None)
+    import time
+
+    done = run_loop(sources, str(nights.out), settings, now=time.time, sleep=errors_later)
+    first = nights.history()[0][1]
+    assert (done["outcome"], service.bundles.moves) == ("rolled back", [done["bundle"], first])
+    assert "100 of 500 responses are errors" in done["watch"]["fallen"]
+    assert nights.history()[-1] == ("rollback", first, done["bundle"])

@@ -34,6 +34,9 @@ CLAIMS = ".claims"
 ATTEMPTS, WAIT_S = 5, 1.0
 """Attempts to be alone, and the mean of the seconds between two of them."""
 
+GRACE_S = 2.0
+"""Seconds beyond the lease: the times of objects are in whole seconds."""
+
 CheckLock = Callable[[], None]
 """Function that raises LeaseLost if the loop may no longer write."""
 
@@ -118,7 +121,7 @@ class ClaimLease:
         own = claims.pop(self.name, None)
         if own is None:
             raise LeaseLost(f"{self._folder.uri}: the claim of this loop was removed")
-        live = [claim for claim in claims.values() if own.at - claim.at < self._lease_s]
+        live = [claim for claim in claims.values() if own.at - claim.at < self._lease_s + GRACE_S]
         for dead in claims.keys() - {claim.name for claim in live}:
             self._folder.remove(f"{CLAIMS}/{dead}")
         return live
