@@ -46,7 +46,7 @@ class StepRecord:
 
 
 @dataclass(slots=True)
-class JournalState:
+class LoopState:
     """Content of the journal."""
 
     run: str | None = None
@@ -146,11 +146,11 @@ class LoopJournal:
         self._folder.write_json(JOURNAL, {"format": FORMAT, **state})
 
 
-def _read(folder: StorageFolder) -> JournalState:
+def _read(folder: StorageFolder) -> LoopState:
     try:
         found = json.loads(folder.read(JOURNAL))
     except (FileNotFoundError, NotADirectoryError):
-        return JournalState()
+        return LoopState()
     except ValueError:
         found = {}
     if not isinstance(found, Mapping) or found.get("format") != FORMAT:
@@ -161,4 +161,4 @@ def _read(folder: StorageFolder) -> JournalState:
         name: StepRecord(**{**record, "files": tuple(record["files"])})
         for name, record in found["steps"].items()
     }
-    return JournalState(found["run"], found["pending"], steps)
+    return LoopState(found["run"], found["pending"], steps)

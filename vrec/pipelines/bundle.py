@@ -117,11 +117,7 @@ def make_bundle(
         validate_inputs(bundle_inputs)
         bundle_inputs = replace(bundle_inputs, recommender=_fit(model, data, interactions, settings))
     measured = _measured(ranker, bundle_inputs)
-    ends = _log_ends(data, fitted, measured)
-    newest = max(ends, default=None)
-    bundle_inputs = replace(
-        bundle_inputs, measured=measured, log_end=min(ends, default=None), log_newest=newest
-    )
+    bundle_inputs = replace(bundle_inputs, measured=measured, **_log_ends(data, fitted, measured))
     _log.info("writing a bundle of %s videos", f"{bundle_inputs.videos.num_rows:,}")
     write_bundle(out, bundle_inputs, settings.bundle)
     _log.info("checking it with its smoke requests")
@@ -188,12 +184,13 @@ def _measured(ranker: str | None, inputs: BundleInputs) -> dict[str, dict[str, A
 
 def _log_ends(
     data: InputData, fitted: MatrixRecommender | None, measured: Mapping[str, Mapping[str, Any]]
-) -> list[int]:
-    """Return the ends of the logs that the parts of the bundle were made of, as far as they are known."""
+) -> dict[str, int | None]:
+    """Return the ends of the oldest and the newest log that a part of the bundle was made of."""
     ends = [log_end(data.events), measured.get("ranker", {}).get(LOG_END)]
     if fitted is not None and fitted.histories.at.size:
         ends.append(newest_at(fitted))
-    return [end for end in ends if end is not None]
+    known = [end for end in ends if end is not None]
+    return {"log_end": min(known, default=None), "log_newest": max(known, default=None)}
 
 
 def _creators(data: InputData) -> pa.Table:

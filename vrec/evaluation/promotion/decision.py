@@ -30,12 +30,12 @@ class PairedGain:
 
     @property
     def is_better(self) -> bool:
-        """Whether the whole interval is above 0."""
+        """True if the whole interval is above 0."""
         return self.low is not None and self.low > 0
 
     @property
     def is_worse(self) -> bool:
-        """Whether the whole interval is below 0."""
+        """True if the whole interval is below 0."""
         return self.high is not None and self.high < 0
 
 
@@ -82,7 +82,7 @@ class GuardFigure:
 
     @property
     def is_worse(self) -> bool:
-        """Whether the challenger is beyond the limit; a figure that is not a number is."""
+        """True if the challenger is beyond the limit; a figure that is not a number is."""
         if self.higher_is_better:
             return not self.challenger >= self.limit
         return not self.challenger <= self.limit
@@ -116,7 +116,7 @@ class PolicyValues:
 
     @property
     def is_worse(self) -> bool:
-        """Whether the challenger's interval lies below the other one."""
+        """True if the challenger's interval lies below the other one."""
         return self.challenger[2] < self.in_service[1]
 
 
@@ -129,7 +129,7 @@ class PromotionDecision:
 
     @property
     def promotes(self) -> bool:
-        """Whether the challenger goes into service."""
+        """True if the challenger goes into service."""
         return self.verdict == "better"
 
 

@@ -28,7 +28,7 @@ from vrec.evaluation.promotion.decision import (
 from vrec.evaluation.ranking.metrics import ece
 from vrec.evaluation.ranking.run import RankerMetricsConfig
 from vrec.loop.evaluation.log import EvaluationLog
-from vrec.loop.evaluation.served import ServedLists, all_videos, serve_lists
+from vrec.loop.evaluation.served import BundleLists, all_videos, serve_lists
 
 DAY_US = 86_400_000_000
 
@@ -87,7 +87,7 @@ def _greedy(serve: ServeConfig) -> ServeConfig:
 
 
 def _metric_values(
-    served: Sequence[ServedLists], log: EvaluationLog, pair: Sequence[ServingBundle], config: PromotionConfig
+    served: Sequence[BundleLists], log: EvaluationLog, pair: Sequence[ServingBundle], config: PromotionConfig
 ) -> tuple[Floats, Floats]:
     catalog = {*all_videos(pair).column("video_id").to_pylist()}
     for table in (log.train, log.test):
@@ -95,7 +95,7 @@ def _metric_values(
     truth = GroundTruth(log.train, log.test, sorted(catalog))
     population = truth.population()
 
-    def values(side: ServedLists, name: str) -> Floats:
+    def values(side: BundleLists, name: str) -> Floats:
         lists = truth.index_lists(_recommendations(side.lists, log.shoppers, name), name)
         ranked = truth.score_lists(truth.hits(lists), config.k, population)
         return ACCURACY[config.metric](ranked, config.k).astype(np.float64)
@@ -113,7 +113,7 @@ def _recommendations(lists: Mapping[str, Sequence[str]], users: Sequence[str], s
 
 
 def _guards(
-    served: Sequence[ServedLists],
+    served: Sequence[BundleLists],
     log: EvaluationLog,
     pair: Sequence[ServingBundle],
     config: GuardsConfig,
@@ -198,7 +198,7 @@ def _pairs(rows: pa.Table) -> pa.ChunkedArray:
 
 
 def _policy_values(
-    served: Sequence[ServedLists], log: EvaluationLog
+    served: Sequence[BundleLists], log: EvaluationLog
 ) -> tuple[PolicyValues | None, str | None]:
     """Estimate the click rate of showing each shopper the first video of a bundle's list in the first place.
 

@@ -26,7 +26,7 @@ SURFACE = "feed"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class ServedLists:
+class BundleLists:
     """Lists of one bundle, and what its ranker predicts."""
 
     lists: Mapping[str, tuple[str, ...]]
@@ -41,7 +41,7 @@ class BundleUnderTest:
     """Bundle with the state that its service would have had at the beginning of the evaluated part."""
 
     def __init__(
-        self, bundle: ServingBundle, config: ServeConfig, log: EvaluationLog, counts: "VideoCounts"
+        self, bundle: ServingBundle, config: ServeConfig, log: EvaluationLog, counts: "CountsBefore"
     ) -> None:
         self.bundle, self._counts = bundle, counts
         self._engine = RecommendEngine(bundle, config)
@@ -77,7 +77,7 @@ class BundleUnderTest:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class VideoCounts:
+class CountsBefore:
     """Counts of videos at the beginning of the evaluated part."""
 
     video_ids: tuple[str, ...]
@@ -86,7 +86,7 @@ class VideoCounts:
     places: Mapping[str, int]
 
     @classmethod
-    def from_events(cls, events: pa.Table, videos: pa.Table, config: ProfilesConfig) -> "VideoCounts":
+    def from_events(cls, events: pa.Table, videos: pa.Table, config: ProfilesConfig) -> "CountsBefore":
         """Count EVENTS by video, with the lengths of VIDEOS."""
         built = profiles_from_table(build_profiles(events, CatalogContent(videos), config))
         found = [one for one in built if one.entity == "video"]
@@ -102,7 +102,7 @@ class VideoCounts:
 
 def serve_lists(
     pair: Sequence[ServingBundle], log: EvaluationLog, k: int, serve: ServeConfig, shown: pa.Table
-) -> list[ServedLists]:
+) -> list[BundleLists]:
     """Return what two bundles answer to the shoppers of an evaluation, at its moment.
 
     Args:
@@ -112,12 +112,12 @@ def serve_lists(
         serve: Settings of the service.
         shown: EVENTS rows of impressions, whose clicks are predicted.
     """
-    counts: dict[str, VideoCounts] = {}
+    counts: dict[str, CountsBefore] = {}
     tested: list[BundleUnderTest] = []
     for bundle in pair:
         key = bundle.profiles.model_dump_json()
         if key not in counts:
-            counts[key] = VideoCounts.from_events(log.before, all_videos(pair), bundle.profiles)
+            counts[key] = CountsBefore.from_events(log.before, all_videos(pair), bundle.profiles)
         tested.append(BundleUnderTest(bundle, serve, log, counts[key]))
     seen = _seen(log.train)
     lists: list[dict[str, tuple[str, ...]]] = [{}, {}]
@@ -132,7 +132,7 @@ def serve_lists(
         one.click_probabilities(shown) if one.bundle.ranker.predicts and shown.num_rows else None
         for one in tested
     ]
-    return [ServedLists(lists[side], np.array(seconds[side]), p_click[side]) for side in (0, 1)]
+    return [BundleLists(lists[side], np.array(seconds[side]), p_click[side]) for side in (0, 1)]
 
 
 def _seen(train: pa.Table) -> dict[str, frozenset[str]]:
