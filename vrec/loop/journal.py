@@ -24,8 +24,8 @@ JOURNAL = "loop.json"
 FORMAT = 1
 RUN_FORMAT = "%Y%m%dT%H%M%SZ"
 """Format of the id of a run: its beginning in UTC."""
-RESUME_S = 86_400.0
-"""Age of a run in progress from which another one begins."""
+RESUME_S = 43_200.0
+"""Age of a run in progress from which another one begins: the next night's has a newer log."""
 
 StepResult = dict[str, Any]
 """Result of a step as JSON values."""

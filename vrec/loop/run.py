@@ -17,7 +17,7 @@ from vrec.config.settings import Settings
 from vrec.core.errors import VrecError
 from vrec.core.masking import mask_values
 from vrec.core.secrets import read_secret
-from vrec.core.tables import StorageFolder, tables_digest
+from vrec.core.tables import MANIFEST, StorageFolder, tables_digest
 from vrec.core.uris import join_uri
 from vrec.loop.build import BUNDLES, RUNS, ChallengerBuilder
 from vrec.loop.contest import BaselineBundle, BundleContest, best_of
@@ -160,31 +160,30 @@ class LoopRun:
         def work() -> StepResult:
             if self._client is not None:
                 found = self._client.in_service()
-                uri = self._sources.in_service
-                if found.name is not None and StorageFolder(join_uri(self._bundles, found.name)).folders():
-                    uri = join_uri(self._bundles, found.name)
-                if uri is None:
-                    raise LoopError(
-                        f"the service has the bundle {found.name or found.version}, which is not below "
-                        f"{self._bundles}",
-                        fix="give its folder by --in-service, and start the service with serve.bundles="
-                        f"{self._bundles}, so that it can be moved",
-                    )
-                return {"name": found.name, "version": found.version, "uri": uri}
+                return {"name": found.name, "version": found.version}
             current = self._history.current
             if current is not None:
-                return {
-                    "name": current.bundle,
-                    "version": current.version,
-                    "uri": join_uri(self._bundles, current.bundle),
-                }
+                return {"name": current.bundle, "version": current.version}
             if self._sources.in_service is None:
                 return {}
             manifest = read_bundle_manifest(StorageFolder(self._sources.in_service))
-            return {"name": None, "version": bundle_version(manifest), "uri": self._sources.in_service}
+            return {"name": None, "version": bundle_version(manifest)}
 
         found = self._journal.step("in service", {"run": self._journal.run}, work)
-        return BaselineBundle(**found) if found else None
+        return self._baseline(found["name"], found["version"]) if found else None
+
+    def _baseline(self, name: str | None, version: str) -> BaselineBundle:
+        """Return a bundle with its folder, which may have credentials and is in no file; raises LoopError."""
+        uri = self._sources.in_service
+        if name is not None and StorageFolder(self._bundles).exists(f"{name}/{MANIFEST}"):
+            uri = join_uri(self._bundles, name)
+        if uri is None:
+            raise LoopError(
+                f"the bundle in service, {name or version}, is not below {self._bundles}",
+                fix="give its folder by --in-service, and start the service with serve.bundles="
+                f"{self._bundles}, so that it can be moved",
+            )
+        return BaselineBundle(name, version, uri)
 
     def _cut(self) -> StepResult:
         def export() -> StepResult:
@@ -222,11 +221,11 @@ class LoopRun:
         if promoted != (pending["version"] == base.version):
             # Somebody has moved the service meanwhile.
             return plan
-        against = BaselineBundle(**pending["against"]) if promoted else base
+        against = self._baseline(*pending["against"]) if promoted else base
         tests["confirm"] = found = contest.confirm(pending, against)
         why = "; ".join([*found["reasons"], *([found["leak"]] if found["leak"] else [])])
         if found["verdict"] == "too few":
-            plan.pending = pending
+            plan.pending, plan.outcome = pending, "waits"
         elif promoted and found["leak_suspected"] and against.name is not None:
             plan.outcome, plan.move = "leak", PlannedMove("rollback", against.name, against.version, why)
         elif not promoted and found["verdict"] == "better":
@@ -245,16 +244,15 @@ class LoopRun:
         tests: dict[str, StepResult],
     ) -> NightPlan:
         """Build tonight's challengers, and test them against the bundle that will be in service."""
+        if plan.move is not None and plan.move.kind == "rollback":
+            # Tonight's inputs are likely to leak as last night's did.
+            return plan
         built = ChallengerBuilder(self._sources, self._folder, self._settings, self._journal).build(cut)
         if base is None:
             first = built[0]
             why = "the first bundle: there is none to compare with"
             return NightPlan("first", PlannedMove("promotion", first.name, first.version, why))
-        if plan.move is not None:
-            uri = join_uri(self._bundles, plan.move.bundle)
-            target = BaselineBundle(plan.move.bundle, plan.move.version, uri)
-        else:
-            target = base
+        target = base if plan.move is None else self._baseline(plan.move.bundle, plan.move.version)
         barred = rolled_back(self._history.entries())
         new = [one for one in built if one.version != target.version and one.name not in barred]
         results = [(one, contest.test(one, target, len(new))) for one in new]
@@ -270,11 +268,11 @@ class LoopRun:
             "end": cut["end"],
             "gain": found["gain"],
             "promoted": not self._config.promotion.confirm,
-            "against": asdict(target),
+            "against": [target.name, target.version],
         }
         if self._config.promotion.confirm:
             plan.pending = pending
-            plan.outcome = "waits" if plan.move is None and plan.outcome == "kept" else plan.outcome
+            plan.outcome = "waits" if plan.outcome == "kept" else plan.outcome
             return plan
         why = "; ".join(found["reasons"])
         move = PlannedMove("promotion", challenger.name, challenger.version, why)
@@ -296,8 +294,7 @@ class LoopRun:
             _log.error("the service has fallen, and there is no bundle in its folder to roll back to")
             return {"watch": watched}
         back = PlannedMove("rollback", base.name, base.version, watched["fallen"])
-        after = BaselineBundle(move.bundle, move.version, join_uri(self._bundles, move.bundle))
-        self._move_to("back", back, after)
+        self._move_to("back", back, self._baseline(move.bundle, move.version))
         return {"watch": watched}
 
     def _move_to(self, step: str, move: PlannedMove, before: BaselineBundle | None) -> None:
