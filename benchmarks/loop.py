@@ -123,7 +123,9 @@ def values_of(
     data = read_inputs(InputPaths(str(whole), videos=nights.sources.videos), settings.events, "fused")
     since = nights.start + 28 * DAY_US
     log = split_log(data.events, data.interactions, since, settings.events.interest, 5_000)
-    return compare_bundles(*found, log, settings.loop.promotion, serve=settings.serve).values
+    challenger, in_service = found
+    compared = compare_bundles(challenger, in_service, log, settings.loop.promotion, serve=settings.serve)
+    return compared.values
 
 
 def resampled(pair: tuple[Floats, Floats], nights: int, *, swap: bool, shoppers: int = 400) -> Counter[str]:

@@ -101,6 +101,13 @@ def test_a_run_in_progress_goes_on_and_an_old_one_is_given_up():
     assert LoopJournal(folder, now=lambda: 1_700_090_000.0).begin() == "20231115T231320Z"
 
 
+def test_two_runs_in_one_second_have_two_names():
+    program = Program()
+    program.run(1)
+    journal = LoopJournal(program.folder, now=lambda: 1_700_000_000.0)
+    assert journal.begin() == "20231114T221321Z"
+
+
 def test_a_loop_that_lost_its_lock_writes_nothing():
     folder = StorageFolder(f"memory://shop/journal-{next(NUMBERS)}")
 

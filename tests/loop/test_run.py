@@ -125,7 +125,7 @@ def test_a_better_bundle_is_promoted_once_later_events_confirm_it(nights):
     # Nothing new: nothing is done, and it goes on waiting.
     same = nights.run(KNN)
     assert (same["outcome"], same["tests"]["confirm"]["verdict"]) == ("waits", "too few")
-    assert same["steps"]["done"] in ([], ["confirm"])
+    assert set(same["steps"]["done"]) <= {"in service", "export", "confirm"}
     nights.write(16)
     promoted = nights.run(KNN)
     assert promoted["outcome"] == "promoted", promoted["tests"]

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from vrec.core.digest import digest
@@ -99,9 +99,13 @@ class LoopJournal:
             if 0 <= (now - begun).total_seconds() < resume_s:
                 _log.info("going on with the run %s", self.state.run)
                 return self.state.run
-        self.state.run = now.strftime(RUN_FORMAT)
+        used = {record.run for record in self.state.steps.values()}
+        while (run := now.strftime(RUN_FORMAT)) in used:
+            # Two runs in one second: steps that are done once in each run would count as done.
+            now += timedelta(seconds=1)
+        self.state.run = run
         self._write()
-        return self.state.run
+        return run
 
     def step(
         self,

@@ -96,6 +96,7 @@ class ClaimLease:
 
     def acquire(self, attempts: int = ATTEMPTS, wait_s: float = WAIT_S) -> None:
         """Become the only one with a live claim; raises LoopRuns if another one has one."""
+        others: list[LoopClaim] = []
         for attempt in range(attempts):
             if attempt:
                 # Not for secrets: two loops that begin together part by it.
