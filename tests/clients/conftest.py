@@ -24,11 +24,15 @@ class Spoiled:
         config = ServeConfig(data=str(folder / "data"))
         self.shop = Shop(folder, [], config)
         self.metrics = ""
-        self.app = create_app(self.shop, config, environment={}, metrics=lambda: self.metrics.encode())
+        self.app = create_app(self.shop, config, environment={}, metrics=self.exposition)
         self.faults, self.requests = (lambda number: None), []
         self._lock = threading.Lock()
         self.port = 0
         self.start()
+
+    def exposition(self):
+        """The bytes of `/metrics`."""
+        return self.metrics.encode()
 
     @property
     def url(self):
