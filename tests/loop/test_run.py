@@ -270,3 +270,19 @@ def test_a_service_that_falls_is_rolled_back(nights, service):
     assert (done["outcome"], service.bundles.moves) == ("rolled back", [done["bundle"], first])
     assert "100 of 500 responses are errors" in done["watch"]["fallen"]
     assert nights.history()[-1] == ("rollback", first, done["bundle"])
+
+
+def test_a_night_on_s3_leaves_no_secret_in_its_files(begun, bucket):
+    videos = bucket.write_table("in/VIDEOS.parquet", pq.read_table(begun.folder / "VIDEOS.parquet"))
+    events = bucket.write_table("in/EVENTS.parquet", begun.until(6))
+    out = bucket.uri("out/loop")
+    done = begun.run(POPULAR, out=out, videos=videos, events=events)
+    assert done["outcome"] == "first"
+    again = begun.run(POPULAR, out=out, videos=videos, events=events)
+    assert (again["outcome"], again["bundle"]) == ("kept", None)
+    bucket.assert_clean(
+        "out/loop/loop.json",
+        f"out/loop/history/{done['run']}.json",
+        f"out/loop/bundles/{done['bundle']}/manifest.json",
+        "out/loop/bundles/promotions.json",
+    )
