@@ -68,14 +68,14 @@ def test_a_farm_of_new_accounts_counts_for_the_free_few_alone():
 
 def test_a_sale_counts_whole_by_shoppers_with_a_history_and_brings_back_strangers():
     shop = Shop()
-    for visitor in range(200):  # strangers first, by a newsletter
-        shop.click(f"visitor{visitor}", "target", NOW + visitor * SECOND // 10)
+    for visitor in range(500):  # strangers first, by a newsletter
+        shop.click(f"visitor{visitor}", "target", NOW + visitor * SECOND // 30)
     assert shop.count() < 30
     for shopper in range(60):
         shop.click(f"u{shopper}", "target", NOW + 20 * SECOND + shopper * SECOND)
-    assert shop.count() == 260
+    assert shop.count() == 560
     assert shop.guard.discount("target") == {}
-    assert (shop.guard.held, len(set(shop.counted["target"]))) == (0, 260)
+    assert (shop.guard.held, len(set(shop.counted["target"]))) == (0, 560)
 
 
 def test_purchases_vouch_for_strangers_and_always_count():
