@@ -90,7 +90,12 @@ class EventShards:
 def open_shards(uri: str) -> EventShards | None:
     """Return the manifest of a folder of shards at a path or URI; None for any other table.
 
+    None also where nothing can be read there: what reads the table then says why.
+
     Raises:
         EventsError: It is of another format.
     """
-    return EventShards.load(StorageFolder(uri))
+    try:
+        return EventShards.load(StorageFolder(uri))
+    except OSError:
+        return None
