@@ -1,10 +1,12 @@
-"""Conversations, questions and nonsense by an author who knew nothing of the assistant's code and benchmarks.
+"""Conversations, questions and nonsense by authors who knew nothing of the assistant's code.
 
-Run as `python benchmarks/assistant_other_author.py`. 40 conversations of 3 to 6 turns, half of them Chinese,
-over the catalogs of `assistant.py`, and scored by it; 60 questions about the documents of a shop for musical
-instruments, half of them in Chinese, scored by `assistant_policies.py`; 20 messages of nonsense. They were
-committed before the assistant was run on them. The halves are the even and the odd conversations, questions
-and messages, counted from 0; failures are printed for the even half alone.
+Run as `python benchmarks/assistant_other_author.py [--author third]`. 40 conversations of 3 to 6 turns, half
+of them Chinese, over the catalogs of `assistant.py`, and scored by it; 60 questions about the documents of a
+shop for musical instruments, half of them in Chinese, scored by `assistant_policies.py`; 20 messages of
+nonsense. By the third author: 60 conversations, of which 30 are English and 6 in both languages; 40 questions
+about some of the documents of `assistant_policies.py`, half of them in the other language than their document;
+12 messages of nonsense. All of it was written before the assistant was run on it. The halves are the even and
+the odd conversations, questions and messages, counted from 0; failures are printed for the even half alone.
 """
 
 import argparse
@@ -25,7 +27,13 @@ from vrec.assistant.passages import PassageSearch
 from vrec.core.types import Clip
 from vrec.encoders.text import TextEncoder, TextEncoderConfig
 
-FOLDER = Path(__file__).resolve().parent / "assistant_other_author"
+HERE = Path(__file__).resolve().parent
+FOLDER = HERE / "assistant_other_author"
+THIRD_FOLDER = HERE / "assistant_third_author"
+THIRD_DOCUMENTS = HERE / "assistant_documents"
+LEFT_OUT = ("en/changing-your-mind.md", "en/paying.md", "zh/寄送说明.md", "zh/车间.md")
+"""Documents of THIRD_DOCUMENTS that say what another one does in the other language, so that each question of
+the third author has one answer."""
 AROUND = 0.2
 """Share of an amount that a price may be off by where it was asked for approximately."""
 
@@ -36,10 +44,10 @@ def read_lines(name: str, folder: Path = FOLDER) -> list[str]:
     return [line for line in text.splitlines() if line.strip() and not line.startswith("# ")]
 
 
-def read_conversations(every: dict[str, Shop]) -> list[Talk]:
+def read_conversations(every: dict[str, Shop], folder: Path = FOLDER) -> list[Talk]:
     """Return the conversations; each turn says all that is expected by then."""
     talks: list[Talk] = []
-    for line in read_lines("conversations.txt"):
+    for line in read_lines("conversations.txt", folder):
         if line.startswith("== "):
             _, shop, language = line.split()
             talks.append((shop, language, []))
@@ -106,27 +114,31 @@ def halves(items: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
     yield from (("all", items), ("even", items[::2]), ("odd", items[1::2]))
 
 
-def report_conversations(every: dict[str, Shop], *, show: bool) -> None:
+def report_conversations(every: dict[str, Shop], folder: Path, *, show: bool) -> None:
     """Print the scores of the conversations."""
     played = [
         play(LiveShop(every[shop], number), language, turns, show=show and number % 2 == 0)
-        for number, (shop, language, turns) in enumerate(read_conversations(every))
+        for number, (shop, language, turns) in enumerate(read_conversations(every, folder))
     ]
     for name, part in halves(played):
         report(name, part)
         report_ranking(name, part)
 
 
-def report_questions(*, show: bool) -> None:
+def report_questions(folder: Path, *, show: bool) -> None:
     """Print how often the right passage was cited, and other questions refused."""
-    encoder, passages = TextEncoder(TextEncoderConfig()), read_documents(FOLDER / "documents")
+    encoder = TextEncoder(TextEncoderConfig())
+    if folder == THIRD_FOLDER:
+        kept = [one for one in read_documents(THIRD_DOCUMENTS) if not one.anchor.startswith(LEFT_OUT)]
+    else:
+        kept = read_documents(folder / "documents")
 
     def encode(texts: Sequence[str]) -> np.ndarray:
         return encoder.encode([Clip(str(number), text=text) for number, text in enumerate(texts)])
 
-    search = PassageSearch(passages, encode)
+    search = PassageSearch(kept, encode)
     assistant = Assistant(drawn_shop().table, search, "USD")
-    for name, questions in list(halves(read_questions()))[1:]:
+    for name, questions in list(halves(read_questions(folder)))[1:]:
         cited = ask_all(assistant, search, questions, show=show and name == "even")
         for begin, held in cited.items():
             print(f"{name}, {begin}: {shares(questions, held)}")
@@ -138,12 +150,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--show", action="store_true", help="print what went wrong in the even half")
+    parser.add_argument("--author", choices=("other", "third"), default="other")
     options = parser.parse_args()
+    folder = FOLDER if options.author == "other" else THIRD_FOLDER
     every = shops()
-    report_conversations(every, show=options.show)
-    report_questions(show=options.show)
+    report_conversations(every, folder, show=options.show)
+    report_questions(folder, show=options.show)
     live = {name: LiveShop(shop, 0) for name, shop in every.items()}
-    for name, messages in list(halves(read_lines("nonsense.txt")))[1:]:
+    for name, messages in list(halves(read_lines("nonsense.txt", folder)))[1:]:
         print(name, end=" ")
         report_nonsense(live, messages, show=options.show and name == "even")
 
