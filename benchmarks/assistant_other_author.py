@@ -4,7 +4,7 @@ Run as `python benchmarks/assistant_other_author.py [--author third]`. 40 conver
 of them Chinese, over the catalogs of `assistant.py`, and scored by it; 60 questions about the documents of a
 shop for musical instruments, half of them in Chinese, scored by `assistant_policies.py`; 20 messages of
 nonsense. By the third author: 60 conversations, of which 30 are English and 6 in both languages; 40 questions
-about some of the documents of `assistant_policies.py`, half of them in the other language than their document;
+about some of the documents of `assistant_policies.py`, half of them in another language than their document;
 12 messages of nonsense. All of it was written before the assistant was run on it. The halves are the even and
 the odd conversations, questions and messages, counted from 0; failures are printed for the even half alone.
 """

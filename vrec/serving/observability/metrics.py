@@ -148,7 +148,7 @@ SHED = MetricSpec(
 MODEL_FIGURE = MetricSpec(
     "vrec_model_figure",
     "gauge",
-    "Figures of the model in the last hour that was compared: click_gauc, click_ece, coverage, clicks and more",
+    "Figures of the model in the last hour that was compared: click_gauc, click_ece, coverage and clicks",
     ("figure",),
 )
 MODEL_EVIDENCE = MetricSpec(
