@@ -17,7 +17,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -224,7 +224,7 @@ async def slow_bodies(shop: Shop, lists: int, bodies: int, wait_s: float) -> tup
     return waits, left
 
 
-async def open_shop(folder: Path, budgets: dict[str, float], profiles: ProfilesConfig) -> Shop:
+async def open_shop(folder: Path, budgets: Mapping[str, float], profiles: ProfilesConfig) -> Shop:
     """Start a service with budgets that pay by CPU time."""
     videos = write_shop(str(folder / "bundle"), profiles)
     settings = {

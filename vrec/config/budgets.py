@@ -23,8 +23,8 @@ class BudgetsConfig(BaseConfig):
     much, requests get 429."""
     lists_at_once: int = Field(default=64, ge=1)
     """Requests for lists that run at a time, above which those of callers with more than an equal share of
-    them, and above twice as many all further ones, get popular videos. One ranking replica makes as many in
-    about a third of a second; raise it with their number."""
+    them, and above twice as many all further ones, get popular videos. At 5 ms each, one ranking replica
+    makes as many in a third of a second; raise it with the number of replicas."""
     requests_at_once: int = Field(default=400, ge=1)
     """Requests that run at a time, without events, above which further ones get 503."""
     body_s: float = Field(default=20.0, gt=0)

@@ -39,7 +39,7 @@ class TimedReceive:
     ) -> None:
         self._receive, self._caller, self._config = receive, caller, config
         self._coming, self._clock = coming, clock
-        self._begun, self._received = clock(), 0
+        self._waited, self._received = 0.0, 0
         self._is_coming, self._is_complete = False, False
 
     async def __call__(self) -> Message:
@@ -47,12 +47,15 @@ class TimedReceive:
         if self._is_complete:  # what comes now is the end of the connection, whenever that is
             return await self._receive()
         seconds = self._config.body_s + self._received / self._config.slowest_bytes_per_second
+        begun = self._clock()
         try:
-            async with asyncio.timeout(seconds - (self._clock() - self._begun)):
+            # Only waiting counts: a large body may wait for the service, too.
+            async with asyncio.timeout(seconds - self._waited):
                 message = await self._receive()
         except TimeoutError:
             detail = f"the body did not come within {seconds:.0f} s: send it again, over a faster connection"
             raise HttpProblem(408, "slow-body", detail, headers={"Connection": "close"}) from None
+        self._waited += self._clock() - begun
         self._received += len(message.get("body", b""))
         self._is_complete = message["type"] != "http.request" or not message.get("more_body", False)
         if self._is_complete:
