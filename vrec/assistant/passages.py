@@ -108,13 +108,13 @@ class PassageSearch:
             k: Maximum number of passages.
             vector: (dim,) unit vector of the question by the same encoder; None has it encoded here.
         """
-        vector = self._encode([question])[0] if vector is None else vector
-        passages, asked = self.features(question, vector)
-        known = bool(vector.any())
+        meaning = self._encode([question])[0] if vector is None else vector
+        passages, asked = self.features(question, meaning)
+        known = bool(meaning.any())
         weights, threshold = (WEIGHTS, THRESHOLD) if known else (WORD_WEIGHTS, WORD_THRESHOLD)
         scores = expit(passages @ np.array(weights) - asked @ np.array(threshold))
         order = np.argsort(-scores, kind="stable")[:k]
-        similar = self._line_vectors @ vector
+        similar = self._line_vectors @ meaning
         foreign = tuple(
             token
             for token in self._asked_tokens(question)

@@ -64,7 +64,7 @@ def _any_of(noun: str) -> re.Pattern[str]:
     )
 
 
-_ANY_OF = {facet: _any_of(noun) for facet, noun in _NOUNS.items()}
+_ANY_OF: Mapping[AnyFacet, re.Pattern[str]] = {facet: _any_of(noun) for facet, noun in _NOUNS.items()}
 _FURTHER: Mapping[AnyFacet, re.Pattern[str]] = {
     "price": re.compile(
         r"\bno budget\b|\b(?:do(?:n't|n’t|nt| not) (?:care|mind)|no matter|regardless of) (?:what|how much)"

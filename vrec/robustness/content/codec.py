@@ -23,8 +23,9 @@ def write_h264(file: Path | io.BytesIO, frames: Frames, *, rate: int = 12, crf: 
 
 def read_frames(file: Path | io.BytesIO) -> Frames:
     """Return all frames of a video, (N, H, W, 3) uint8 RGB, in their size."""
-    with av.open(file if isinstance(file, io.BytesIO) else str(file)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    with av.open(file if isinstance(file, io.BytesIO) else str(file), "r") as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return np.stack(shown).astype(np.uint8, copy=False)
 
 
 class VideoChannel:
