@@ -27,8 +27,8 @@ EVERY_SCREEN = pytest.mark.parametrize(
     [(1280, "en-US", "light"), (1280, "zh-CN", "dark"), (390, "en-US", "dark"), (390, "zh-CN", "light")],
 )
 WORDS = {
-    "en-US": {"ask": "red mugs", "second": "how much is the second?", "help": "how do I return it?"},
-    "zh-CN": {"ask": "红色的杯子", "second": "第二个多少钱", "help": "怎么退货?"},
+    "en-US": {"ask": "blue mugs", "second": "how much is the second?", "help": "how do I return it?"},
+    "zh-CN": {"ask": "蓝色的杯子", "second": "第二个多少钱", "help": "怎么退货?"},
 }
 
 
@@ -108,7 +108,7 @@ def test_a_conversation_on_every_screen_is_readable_and_accessible(tab, width, l
 
 def test_the_whole_page_is_in_the_language_of_the_browser(tab):
     page = talking(tab(locale="zh-CN"))
-    say(page, "红色的杯子")
+    say(page, "蓝色的杯子")
     page.locator("#feed .card").first.get_by_role("button", name="喜欢").click()
     news(page, "喜欢“")
     words = page.evaluate(
@@ -124,7 +124,7 @@ def test_the_whole_page_is_in_the_language_of_the_browser(tab):
 def test_cards_work_as_those_of_the_feed_do(tab, service):
     page = recording(talking(tab()))
     shopper = page.input_value("#shopper-choice")
-    answer = say(page, "red mugs")
+    answer = say(page, "blue mugs")
     shown = videos(answer)
     card = answer.locator(".card").nth(1)
     card.get_by_role("button", name="Like").click()
@@ -155,11 +155,11 @@ def test_cards_work_as_those_of_the_feed_do(tab, service):
 
 def test_what_is_asked_for_is_taken_back_one_by_one_and_suggestions_are_pressed(tab):
     page = talking(tab())
-    say(page, "red mugs under 500")
+    say(page, "blue mugs under 500")
     before = chips(page)
     assert len(before) == 3
-    answered(page, lambda: page.get_by_role("button", name=re.compile("Remove: .*red")).click())
-    assert [chip for chip in before if "red" not in chip] == chips(page)
+    answered(page, lambda: page.get_by_role("button", name=re.compile("Remove: .*blue")).click())
+    assert [chip for chip in before if "blue" not in chip] == chips(page)
     assert page.evaluate("document.activeElement.id") == "talk"
     # A question about the shop leaves what is asked for.
     say(page, "how do I return it?")
@@ -176,7 +176,7 @@ def test_what_is_asked_for_is_taken_back_one_by_one_and_suggestions_are_pressed(
 
 def test_the_conversation_is_there_after_a_reload_and_goes_on(tab):
     page = talking(tab())
-    first = say(page, "red mugs")
+    first = say(page, "blue mugs")
     second = videos(first)[1]
     name = first.locator(".card h3").nth(1).text_content()
     before = spoken(page)
@@ -193,7 +193,7 @@ def test_the_conversation_is_there_after_a_reload_and_goes_on(tab):
 def test_another_shopper_has_another_conversation_until_it_is_forgotten(tab, service):
     page = talking(tab())
     first = page.input_value("#shopper-choice")
-    say(page, "red mugs")
+    say(page, "blue mugs")
     page.click("#shopper-new")
     news(page, "Shopping as new shopper")
     assert spoken(page) == []
@@ -201,7 +201,7 @@ def test_another_shopper_has_another_conversation_until_it_is_forgotten(tab, ser
     page.select_option("#shopper-choice", first)
     news(page, f"Shopping as {first}")
     page.wait_for_selector("#talk-list .card")
-    assert spoken(page)[0] == "red mugs"
+    assert spoken(page)[0] == "blue mugs"
     page.click("#assistant-forget")
     assert (spoken(page), chips(page)) == ([], [])
     page.get_by_role("button", name="Undo").click()
@@ -220,7 +220,7 @@ def test_who_is_erased_is_a_new_shopper_without_conversation(tab, service):
     shopper = page.input_value("#shopper-choice")
     page.locator("#feed .card").first.get_by_role("button", name="Like").click()
     news(page, "After liking")
-    say(page, "red mugs")
+    say(page, "blue mugs")
     page.locator("#shopper-erase summary").click()
     page.get_by_role("button", name="Erase for good").click()
     news(page, "Everything about the shopper is erased")
@@ -250,17 +250,17 @@ def test_without_the_service_the_message_is_kept_and_sent_once(tab, service):
     shopper = page.input_value("#shopper-choice")
     service.ranking.broken = BackendUnavailable("killed")
     try:
-        say(page, "red mugs")
+        say(page, "blue mugs")
         expect(page.locator("#talk-trouble")).to_be_visible()
     finally:
         service.ranking.broken = None
-    assert page.input_value("#assistant-message") == "red mugs"
+    assert page.input_value("#assistant-message") == "blue mugs"
     assert spoken(page) == []
     # No connection at all.
     page.route("**/v1/assistant", lambda route: route.abort())
     page.keyboard.press("Enter")
     expect(page.locator("#talk-trouble")).to_contain_text("does not respond")
-    assert page.input_value("#assistant-message") == "red mugs"
+    assert page.input_value("#assistant-message") == "blue mugs"
     page.unroute("**/v1/assistant")
     answer = answered(page, lambda: page.get_by_role("button", name="Send", exact=True).click())
     assert answer.locator(".card").count() > 0
@@ -284,7 +284,7 @@ def test_where_events_cannot_be_streamed_the_answer_comes_at_once_and_counts_onc
         return route.fulfill(response=reply, body=text[: text.index("event: done")])
 
     page.route("**/v1/assistant", cut)
-    page.fill("#assistant-message", "red mugs")
+    page.fill("#assistant-message", "blue mugs")
     page.keyboard.press("Enter")
     page.wait_for_selector("#talk-list .card")
     assert len(accepted) == 2
