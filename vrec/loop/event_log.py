@@ -107,7 +107,7 @@ class EventLog:
         for (name, begin, _), wanted in zip(found, begins, strict=False):
             if begin != wanted:
                 raise LoopError(
-                    f"{self._folder.uri}/{LOG}/{copy}: {name} does not follow the file before it",
+                    f"{join_uri(self._folder.uri, LOG, copy)}: {name} does not follow the file before it",
                     fix=f"remove the folder {LOG}/{copy}; the next run exports the log again",
                 )
         return found

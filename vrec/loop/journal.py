@@ -16,6 +16,7 @@ from typing import Any
 from vrec.core.digest import digest
 from vrec.core.errors import OutputError
 from vrec.core.tables import StorageFolder
+from vrec.core.uris import join_uri
 
 _log = logging.getLogger(__name__)
 
@@ -159,7 +160,8 @@ def _read(folder: StorageFolder) -> LoopState:
         found = {}
     if not isinstance(found, Mapping) or found.get("format") != FORMAT:
         raise OutputError(
-            f"{folder.uri}/{JOURNAL} is not the journal of this version's loop", fix="give another --out"
+            f"{join_uri(folder.uri, JOURNAL)} is not the journal of this version's loop",
+            fix="give another --out",
         )
     steps = {
         name: StepRecord(**{**record, "files": tuple(record["files"])})

@@ -9,6 +9,7 @@ from typing import Literal
 from vrec.bundle.summary import read_summary
 from vrec.core.errors import OutputError
 from vrec.core.tables import StorageFolder
+from vrec.core.uris import join_uri
 from vrec.loop.errors import LoopError
 from vrec.loop.lock import hold_lock
 
@@ -55,7 +56,7 @@ class PromotionHistory:
             return []
         except (ValueError, TypeError, KeyError):
             raise OutputError(
-                f"{self._folder.uri}/{PROMOTIONS} is not this version's history of promotions",
+                f"{join_uri(self._folder.uri, PROMOTIONS)} is not this version's history of promotions",
                 fix="move the file away; the next promotion begins a new one",
             ) from None
 

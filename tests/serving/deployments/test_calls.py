@@ -522,9 +522,11 @@ def test_bundles_with_the_same_encoder_settings_share_the_encoders(tmp_path, mon
     monkeypatch.setattr(
         encoder_module.BundleCatalog,
         "load",
-        lambda uri: SimpleNamespace(uri=uri, version=uri, encoder="e", embed=settings[uri]),
+        lambda uri: SimpleNamespace(
+            uri=uri, version=uri, encoder="e", embed=settings[uri], fingerprints=None
+        ),
     )
-    monkeypatch.setattr(encoder_module, "VideoEmbedder", lambda embed, device: [embed, device])
+    monkeypatch.setattr(encoder_module, "VideoEmbedder", lambda embed, device, copies: [embed, device])
 
     async def run():
         deployment, loaded = EncoderDeployment(config_in(tmp_path), "cuda"), []
