@@ -7,8 +7,8 @@ tokens. A newcomer's first choice of it takes a token. Where there is none the c
 counted until tokens come, and then the oldest are counted first. Tokens come
 
 - with time, as many as newcomers came before, and a few,
-- with each shopper with a history who chooses the video, as many as newcomers are to such shoppers in the
-shop, - with each of these beyond what is usual for the video, and with each purchase: many.
+- with each shopper with a history who chooses the video, as many as there are newcomers to such a shopper,
+- with each of these beyond what is usual for the video, and with each purchase: many.
 
 So a farm gets the few, and what an honest crowd is held back for comes back with the first buyers. All is
 O(1) per event and depends on the events alone, so that the same log gives the same result in every process.
