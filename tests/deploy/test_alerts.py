@@ -58,6 +58,16 @@ def test_every_alert_has_one_name_and_a_place_in_the_document():
             assert words.lower() == rule["labels"]["severity"], rule["alert"]
 
 
+@pytest.mark.parametrize("rule", rules(FILES[1]), ids=lambda rule: rule["alert"])
+def test_a_rule_about_the_model_names_a_section_that_exists(rule):
+    page, _, anchor = rule["annotations"]["runbook"].partition("#")
+    text = (ROOT / page).read_text(encoding="utf-8")
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    assert anchor in {title.lower().replace(" ", "-") for title in titles}
+    if not rule["alert"].startswith("VrecModel"):
+        assert anchor == rule["alert"].lower()
+
+
 def test_compose_loads_both_files():
     mounts = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["prometheus"]["volumes"]
     for file in FILES:

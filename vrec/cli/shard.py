@@ -23,7 +23,12 @@ def shard(
     ] = None,
     out: Annotated[str, typer.Option(help="The folder for the shards; a path or a URI.")],
     shards: Annotated[
-        int | None, typer.Option(min=1, help="Shards of a new table; by default one per million events.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Shards of the table; by default one per million events, rounded up to a power of two, and at "
+            "least 16.",
+        ),
     ] = None,
     run: RunOptions,
 ) -> int:
