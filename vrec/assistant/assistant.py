@@ -286,6 +286,8 @@ class Assistant:
             narrowed, missing = self._by_words(query, fits)
             if narrowed is not None:
                 ids = self._ordered(state, narrowed, plan, rank)
+                if not ids:  # all with the words were seen
+                    narrowed, ids = fits, self._ordered(state, fits, plan, rank)
                 found = FoundCards(ids, int(narrowed.sum()), left_out, missing)
         if found.by_popularity:
             available = self.catalog.fitting(ShoppingQuery(unwanted=query.unwanted))

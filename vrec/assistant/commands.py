@@ -117,15 +117,17 @@ _COMMANDS: tuple[tuple[Command, str], ...] = (
         r"|alternatives)(?: options| choices| results| of (?:them|these|those"
         r"|the same))?(?=,? (?:please|pls)|$|[?.!,])"
         r"|(?:show(?: me)?|see|give me) (?:some |a few |a couple )?(?:more|others)\b|anything else"
-        r"|what else|something else|different ones"
+        r"|what else|something else|different ones|what other (?:ones|options|choices)"
         r"|none of (?:these|those|them)|(?:don['’]?t|do not|didn['’]?t) (?:really )?(?:like|want"
         r"|love) any(?: of (?:these|those|them))?\b"
         r"|(?:see|show(?: me)?) the (?:rest|others|remaining)|the rest|keep going|go on|is (?:that"
         r"|this) (?:all|it|everything)"
         r"|next(?: page| ones| few| batch| please)?(?=$|[?.!]))"
-        r"|还有(?:吗|么|没|别的|其他的?|没有)|(?:再|多)(?:多)?(?:来|看|推荐|给我看|给我来|发)(?:一些"
+        r"|还有(?: ?more|吗|么|没|别的|其他的?|没有)|(?:再|多)(?:多)?(?:来|看|推荐|给我看|给我来|发)(?:一些"
         r"|一点|几[个件条双款只]|点|看|看看)+(?:别的|其他的?)?(?=$|[?.!,。，！？吧看瞧呗])"
-        r"|再来(?:一批|一组)|换一?[批换组]|换几[个件条双款只]|下一(?:页|批|组)|更多|(?:其他|别的"
+        r"|再来(?:一批|一组)|换一?[批换组]|换几[个件条双款只]|换一?些(?:别的|其他的?)?(?=$|[吧看，。])"
+        r"|(?<!没)有(?:没有)?(?:别的|其[他它]的?)(?=了?[吗么没]?[?？]?$)"
+        r"|来(?:点|些)(?:别的|其[他它]的?)(?=$|[吧呗，。!！])|下一(?:页|批|组)|更多|(?:其他|别的"
         r"|其它)款|^(?:那)?(?:其他|其它|别的|剩下)的?(?:呢|有吗|看看)?$"
         r"|^(?:继续|下一个)|就(?:这些|这几个|这么多)[吗么]?|(?:show|看|来) ?多几[个件条双款只]"
         r"|多给我?看几[个件条双款只]|都不(?:行|喜欢|好|合适|满意)|没(?:有)?(?:看中|喜欢|满意)的",
@@ -139,7 +141,7 @@ _COMMANDS: tuple[tuple[Command, str], ...] = (
         r"|done)|no(?:thing)?,? (?:that's all|more questions)"
         r"|nothing else)\b"
         r"|谢谢|多谢|感谢|谢[啦了您你过]|3q|再见|拜拜|拜$|辛苦(?:了|啦)|(?:先|就)这样(?:吧|了)?"
-        r"|没(?:有)?别的(?:事|问题)?了|没事了|不用了|明白了|知道了|帮大忙|好的好的|太棒了",
+        r"|(?<!有)没(?:有)?别的(?:事|问题)?了|没事了|不用了|明白了|知道了|帮大忙|好的好的|太棒了",
     ),
     ("greeting",
         r"^(?:hi|hello|hey|hiya|howdy|good (?:morning|afternoon|evening|day))\b|^(?:你好|您好|嗨|哈喽"

@@ -48,13 +48,15 @@ _HAN = re.compile("[零〇一二两三四五六七八九十][零〇一二两三�
 _MIXED = re.compile(r"(\d+(?:\.\d+)?)\s*(百|千|万|k\b)")
 _SCALE_OF = {"百": 100, "千": 1000, "万": 10_000, "k": 1000}
 _EITHER = re.compile(
-    "([一二两三四五六七八九])([二三四五六七八九])([十百千万])(?![零一二两三四五六七八九十百千万])"
+    "([一二两三四五六七八九])([二两三四五六七八九])([十百千万])(?![零一二两三四五六七八九十百千万])"
 )
 """Two neighbors with one unit, such as 三四百: 300 to 499."""
 _EITHER_TENS = re.compile(
     "([一二两三四五六七八九])百([一二三四五六七八])([二三四五六七八九])(?![零一二两三四五六七八九十百千万])"
 )
 """Two neighbors behind a hundred, such as 一百七八: 170 to 189."""
+_COUPLE = re.compile(r"\b(?:a )?couple (?:of )?(?=hundred|thousand)")
+_NEARLY_HUNDRED = re.compile("(?<![零一二两三四五六七八九十百千万])百八十(?=[块元来的]|$)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
@@ -65,6 +67,7 @@ def with_digits(text: str) -> str:
     """
     text = _THOUSANDS.sub("", text)
     text = _MIXED.sub(lambda found: _plain(float(found[1]) * _SCALE_OF[found[2]]), text)
+    text = _NEARLY_HUNDRED.sub("80到100", _COUPLE.sub("two ", text))
     text = _EITHER_TENS.sub(_tens_from_to, _EITHER.sub(_from_to, text))
     text = _WORDS.sub(lambda found: str(_english(found[0])), text)
     text = re.sub(
@@ -123,7 +126,9 @@ def _english(text: str) -> int:
     total = current = 0
     for word in re.split("[ -]", text):
         if word in _SMALL or word in _TENS:
-            current += _SMALL.get(word, 0) + _TENS.get(word, 0)
+            value = _SMALL.get(word, 0) + _TENS.get(word, 0)
+            # "Two fifty" is 250.
+            current = current * (100 if 0 < current < 10 <= value else 1) + value
         elif word == "hundred":
             current = max(1, current) * 100
         elif word == "thousand":

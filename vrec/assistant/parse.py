@@ -41,6 +41,7 @@ from vrec.assistant.text import Unit, has_han, language_of, normal_form, units_o
 from vrec.assistant.topics import names_service, topic_index
 from vrec.assistant.understanding.clauses import Attitude, attitudes, clause_marks
 from vrec.assistant.understanding.indifference import says_any
+from vrec.assistant.understanding.mentions import subjects_and_corrected
 from vrec.assistant.understanding.price_phrases import amount_alone, price_wishes
 from vrec.assistant.understanding.utterance import Utterance
 
@@ -96,7 +97,8 @@ class MessageParser:
         """
         text = with_digits(normal_form(message[:MAX_MESSAGE_CHARS]))
         covered = _Covered(text)
-        covered.hide(corrections(text))
+        fixes = corrections(text)
+        covered.hide(fixes, ";")
         covered.hide(companions(covered.text))
         orders = commands(covered.text)
         places = self._places(covered.text, [span for _, span in orders], in_catalog)
@@ -111,9 +113,9 @@ class MessageParser:
         covered.hide(span for _, span in no_matter)
         meant = _outside(orders, [*wishes, *(span for _, span in no_matter)])
         facets = self._facets(
-            covered, [*(span for _, span in meant), *clause_marks(covered.text)], in_catalog
+            covered, [*(span for _, span in meant), *clause_marks(covered.text)], in_catalog, fixes
         )
-        wanted = facets.of("wants").adding("size", [size for size, _ in measures])
+        wanted = facets.of("wants").adding("size", _last_sizes(measures, fixes))
         named: tuple[Command, ...] = tuple(dict.fromkeys(kind for kind, _ in meant))
         return Utterance(
             text=text,
@@ -152,7 +154,9 @@ class MessageParser:
             told = default
         return "zh" if (told or default or language_of(message)) == "zh" else "en"
 
-    def _facets(self, covered: "_Covered", no_words: Sequence[Span], in_catalog: IsWord | None) -> "_Facets":
+    def _facets(
+        self, covered: "_Covered", no_words: Sequence[Span], in_catalog: IsWord | None, fixes: Sequence[Span]
+    ) -> "_Facets":
         """Collect the facets of what is not understood yet, each wanted or not; `no_words` say no more."""
         units = units_of(covered.text)
         meant = attitudes(covered.text, units)
@@ -164,7 +168,7 @@ class MessageParser:
         }
         known = self._mentions(units, commanded, in_catalog)
         used = {index for mention in known for index in range(mention.first, mention.end)}
-        for mention in known:
+        for mention in subjects_and_corrected(units, known, meant, fixes):
             facets.add(mention, meant[mention.first])
         for first, end in self._words(units, used | commanded):
             word = covered.text[units[first].start : units[end - 1].end]
@@ -238,6 +242,12 @@ def _outside(
     ]
 
 
+def _last_sizes(measures: Sequence[tuple[str, Span]], fixes: Sequence[Span]) -> list[str]:
+    """Return the sizes that a message ends with: those behind its last correction, if there are any."""
+    behind = [size for size, span in measures if fixes and span.start >= fixes[-1].end]
+    return behind or [size for size, _ in measures]
+
+
 def _is_english_sentence(text: str) -> bool:
     """Return whether a text has more than one English word, or one that only sentences have."""
     words = [unit.text for unit in units_of(text) if unit.text[0].isalpha()]
@@ -309,6 +319,6 @@ class _Covered:
     def __init__(self, text: str) -> None:
         self.text = text
 
-    def hide(self, spans: Iterable[Span | PriceWish]) -> None:
+    def hide(self, spans: Iterable[Span | PriceWish], cover: str = _COVER) -> None:
         for span in spans:
-            self.text = self.text[: span.start] + _COVER * (span.end - span.start) + self.text[span.end :]
+            self.text = self.text[: span.start] + cover * (span.end - span.start) + self.text[span.end :]

@@ -44,8 +44,9 @@ _CORRECTION = re.compile(
     r"(?: to say)?\b|\b(?:actually|on second thoughts?|oops|sorry|my (?:bad|mistake)"
     r"|i(?:'ve| have)? changed my mind)\b|\b(?:wait,? )?no[,.!] (?=.)|^no (?=sorry)"
     r"|\b(?:typo|my bad|scratch that|correction|on reflection|i misspoke|wrong (?:one|thing|word))\b"
+    r"|\bno,? wait\b|[哦啊噢呃][,， ]?不(?:是(?!我?[的吗])|(?![要行好用是想会能]))[,， ]?|算了(?=还是)"
     r"|不对(?:[，,。 ]|$)|(?:我|刚才|刚刚|之前)*(?:打|写|说|弄|搞|看|选)错(?:字)?了?[，,。]?|错了"
-    r"|我(?:说|指|想要)的(?:其实)?是"
+    r"|我(?:说|指|想要|要)的(?:其实)?是"
     r"|我的意思是|我是说|应该是|还是(?=要|换)|口误|手误|笔误|等等|等一下|说反了"
 )
 

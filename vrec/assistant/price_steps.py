@@ -65,9 +65,13 @@ def _step(
         bounds = [replace(query.price, least=p, above=True) for p in (max(shown), middle, min(shown))]
     if query.price.is_about:
         bounds = [replace(_one_sided(bound, step), is_about=False) for bound in bounds]
-    # A step that the other bound leaves no room for takes its place only where no smaller one is left.
+    # A step that the other bound leaves no room for takes its place only where no smaller one is left; but
+    # what is cheaper than all that was shown comes before what was shown already.
     ranges = [bound for bound in bounds if not bound.is_empty]
     ranges += [_one_sided(bound, step) for bound in bounds if bound.is_empty]
+    if step == "cheaper":
+        ranges = [bounds[0], _one_sided(bounds[0], step), *ranges]
+        ranges = [bound for bound in ranges if not bound.is_empty]
     tries = (replace(query, price=bound) for bound in ranges)
     return next((trial for trial in tries if shop.fits(trial)), None)
 

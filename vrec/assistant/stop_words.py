@@ -22,7 +22,7 @@ _ENGLISH = """
     put quite rather ready reckon round said save say seem seems send since somewhere sometimes soon sorry
     spend spending splendid still stuff such surprise take til till tho though thought time tiny together
     tonight total truly two u um upon ur usual usually wait wanna went whatever whichever willing without
-    free popular trending bestseller bestsellers bestselling
+    free anywhere hang keep stay popular trending bestseller bestsellers bestselling
     material fabric wonder wondering work yep yo yup where which while who who's whose why will
     wish with won't would yeah yes yet you you're your yours
 """

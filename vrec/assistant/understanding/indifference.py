@@ -31,7 +31,8 @@ _AFTER = (
     r"(?: (?:a|an|an issue|that|so|really|very|too|important|matter|problem|big deal|fixed|relevant"
     r"|issue))+\b"
     r"| (?:is|are) (?:un|not )important\b| (?:is|are) (?:irrelevant|secondary|flexible|open|optional"
-    r"|no (?:object|issue|problem|matter))\b"
+    r"|no (?:object|issue|problem|matter)|of no (?:importance|consequence|concern|interest))\b"
+    r"| makes? no (?:difference|odds)\b"
     r"| (?:can|could|may) be any(?:thing)?\b| (?:is|are) up to you\b| whatever\b| does ?n[o']t matter\b)"
 )
 _HAN_LIMIT = r"(?:的)?(?:限制|要求|条件|上限|范围)?"
@@ -40,7 +41,7 @@ _HAN_BEFORE = (
     r"|任何|随便什么|各种|哪种|所有|哪个)"
 )
 _HAN_AFTER = (
-    r"(?:我|我们)?(?:都|也|就|倒|先|是|其实)*(?:不限制?|无所谓|行|可以|随便|随意|不重要|没关系|没要求"
+    r"(?:我|我们)?(?:都|也|就|倒|先|是|其实|真的|完全|根本){0,4}(?:不限制?|无所谓|行|可以|随便|随意|不重要|没关系|没要求"
     r"|不挑|不用管|不必管"
     r"|不管|没问题|不是问题|不设限|取消|去掉|删掉|不考虑|不在乎|不在意|好说|放开|不作要求|喜欢|没限制"
     r"|没所谓|都成|成)了?"
@@ -54,11 +55,15 @@ def _any_of(noun: str) -> re.Pattern[str]:
     )
     return re.compile(
         rf"{_BEFORE}{_THE} (?:{noun}){_LIMIT}\b(?! (?:but|except|other|apart|besides|aside))(?:{fine})?"
-        rf"|\bother (?:{noun}) (?:(?:are|is|would be) (?:fine|ok(?:ay)?)(?: too)?|too|also|as well)\b"
+        rf"|\b(?:(?:open|happy|fine|ok(?:ay)?) (?:to|with) )?(?:other|different) (?:{noun})"
+        r" (?:(?:are|is|would be) )?"
+        r"(?:(?:fine|ok(?:ay)?|welcome|good|possible)(?: too| as well)?|too|also|as well)\b"
+        rf"|\b(?:open|happy|fine|ok(?:ay)?) (?:to|with) (?:other|different) (?:{noun})\b"
         rf"|\b(?:the |my )?(?:{noun})\b{_LIMIT}{_AFTER}"
         rf"|\bno (?:{noun})(?: preference| limits?| restrictions?| filters?| ceiling"
         rf"| cap)(?: any ?more| any longer| now)?\b"
-        rf"|(?<![这那个种])(?:{noun}){_HAN_LIMIT}{_HAN_AFTER}"
+        rf"|(?<![这那个种])(?:{noun}){_HAN_LIMIT}[ ，,]?{_HAN_AFTER}"
+        rf"|\b(?:{noun})[:,]? (?:any|whatever)(?=$|[,.!])"
         rf"|(?:其他|其它|别的|另外的)(?:{noun})(?:我)?(?:都|也)(?:行|可以|好|没关系|无所谓|要|看看|来|想看)+"
         rf"|{_HAN_BEFORE}(?:{noun}){_HAN_LIMIT}(?:我)?(?:都|也)?(?:行|可以|好|没关系|无所谓|喜欢|要|成|了)*"
     )

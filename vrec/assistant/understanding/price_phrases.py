@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vrec.assistant.currencies import CURRENCY
-from vrec.assistant.prices import PriceRange, PriceWish, about
+from vrec.assistant.prices import ABOUT, PriceRange, PriceWish, about
 
 _CURRENCY = rf"(?:元|块钱|块|圆|kuai\b|{CURRENCY})"
 _M = rf"(?:{CURRENCY})?\s*(\d+(?:\.\d+)?)\s*{_CURRENCY}?"
@@ -35,7 +35,7 @@ _HAN_REFUSE = (
     r"|太便宜|质量不好)"
 )
 _HAN_NEARLY = r"(?:大约|大概|差不多|约|将近|接近|左近|大致|估计)"
-_HAN_ROUND = r"(?:左右|上下|附近|的样子|前后|出头)"
+_HAN_ROUND = r"(?:左右|上下|附近|的样子|前后)"
 
 
 def _between(low: float, high: float) -> PriceRange:
@@ -68,6 +68,17 @@ def _and_some(price: float) -> PriceRange:
     return PriceRange(price, price + 10**zeros, below=True)
 
 
+def _a_bit_over(price: float) -> PriceRange:
+    """Return the range of 一百出头: up to 130."""
+    zeros = len(f"{price:.0f}") - len(f"{price:.0f}".rstrip("0"))
+    return PriceRange(price, price + max(0.3 * 10**zeros, 0.1 * price))
+
+
+def _just_under(price: float) -> PriceRange:
+    """Return the range of 小两百: a fifth below the amount."""
+    return PriceRange(round(price * (1 - ABOUT), 6), price)
+
+
 _ENGLISH: tuple[tuple[str, Callable[..., PriceRange]], ...] = (
     (rf"\b(?:between|from|in the)\s+{_M}{_TO}{_M}(?: (?:range|bracket))?", _between),
     (
@@ -76,6 +87,9 @@ _ENGLISH: tuple[tuple[str, Callable[..., PriceRange]], ...] = (
     (
         rf"\b(?:at least|over|above|more than)\s*{_M}(?:,| and| but)? (?:at most|under|below|less than"
         rf"|no more than)\s*{_M}", _between),
+    (
+        rf"\b(?:budget|limit|price range)(?:'s| is|:)?(?: some| any)?(?:where)?(?: between| from)?"
+        rf"\s*{_M}{_TO}{_M}", _between),
     (r"\b(?:no more than|not more than|not over|not above|at most|up to|as much as)\s*" + _M, _at_most),
     (rf"{_NOT}(?: \w+){{0,5}} (?:(?:a )?(?:cent|penny|dime|dollar|bit) )?{_OVER}\s*{_M}", _at_most),
     (rf"{_NOT}(?: \w+){{0,5}} {_UNDER}\s*{_M}", _at_least),
@@ -93,8 +107,11 @@ _ENGLISH: tuple[tuple[str, Callable[..., PriceRange]], ...] = (
      + r"(?: (?:to spend|for it|for this|left|in total|available|max))", _at_most),
     (
         r"\b(?:can|could|would|will|'ll|'d|happy to|willing to|want to) (?:only )?(?:pay|spend|go"
-        r"|afford)(?: only| up to| as high as)?\s*" + _M
+        r"|afford|stretch|push|rise)(?: only| up to| to| as (?:high|far) as)?\s*" + _M
      + r"(?![\d.]|\s*(?:to|-|–|and|or more|and up|\+))", _at_most),
+    (rf"\b(?:i|we)(?:'ve| have|'ve got| have got| got)(?: just| only)?\s*{_MONEY}(?=$|[ ,.!])", _at_most),
+    (r"\b(?:keep|stay|stick|hold|limit) (?:it |them |this |that )?(?:to|at|within)\s*" + _M, _at_most),
+    (rf"{_M}\s*(?:at the outside|(?:is|'s) (?:plenty|enough|all i have|it))\b", _at_most),
     (r"(?:<=|≤)\s*" + _M, _at_most),
     (
         rf"{_M}\s*(?:or (?:less|under|cheaper|below|lower)|and (?:below|under|less)|at (?:the )?most"
@@ -106,7 +123,7 @@ _ENGLISH: tuple[tuple[str, Callable[..., PriceRange]], ...] = (
         _at_most,
     ),
     (rf"{_M}\s*(?:max(?:imum)?\b|tops?\b|limit\b|or so max)", _at_most),
-    (r"\b(?:under|below|less than|cheaper than|lower than|sub|beneath)[ -]?\s*" + _M, _below),
+    (r"\b(?:under|below|less than|cheaper than|lower than|sub|beneath|south of|shy of)[ -]?\s*" + _M, _below),
     (r"<\s*" + _M, _below),
     (
         r"\b(?:no less than|not less than|not under|not below|no lower than|no cheaper than"
@@ -165,7 +182,12 @@ _CHINESE: tuple[tuple[str, Callable[..., PriceRange]], ...] = (
     (rf"{_M}\s*(?:以下|以内|之内|之下|封顶|往下|打住|为限)", _at_most),
     (rf"{_M}\s*(?:以上|起步|起|往上|朝上|开外|打底|之上)", _at_least),
     (rf"(?<![\d.])(\d+)\s*(?:多|几)\s*{_CURRENCY}", _and_some),
-    (rf"(?<![\d.])(\d+)\s*{_CURRENCY}?\s*出头", _and_some),
+    (
+        rf"(?:预算|价格|价位|大概|大约){{0,2}}(?:是|在|就)?(?<![\d.])(\d+)\s*{_CURRENCY}?"
+        r"\s*(?:出头|多一?点)", _a_bit_over),
+    (rf"(?:撑死|大不了|顶多)(?:了|也就|就)?\s*{_M}", _at_most),
+    (rf"{_M}\s*(?:顶天|撑死|到头|搞定)了?", _at_most),
+    (r"小\s*(\d{3,}(?:\.\d+)?)(?![码号])", _just_under),
     (rf"(?<![\d.])(\d+)\s*来\s*{_CURRENCY}", about),
     (_MONEY, about),
 )  # fmt: skip
@@ -232,14 +254,23 @@ _OTHERS = [
 ]
 MAX_ALONE_CHARS = 60
 _ALONE = re.compile(
-    r"(?:(?:no|nope|wait|sorry|oops|hmm+|ok(?:ay)?|actually|i meant?|well|then|rather|please|say"
+    r"(?:(?:no|nope|wait|sorry|oops|hmm+|ok(?:ay)?|actually|i meant?(?: to say)?"
+    r"|hang on|it should be|should be|well|then|rather|please|say"
     r"|let'?s say|make (?:it|that|this)"
-    r"|change (?:it|that) to|how about|what about|maybe|perhaps|or|instead|better|and|now|不对?|哦|那"
+    r"|change (?:it|that) to|how about|what about|maybe|perhaps|or|instead|better|and|now|不对?"
+    r"|哦|啊|那|刚才|刚刚|其实|(?:打|写)错了?"
     r"|还是|就|应该是|是|等等|改成|改|换成"
     rf"|改到|调到|调成|算了|说错了|错了|我是说)[\s,.，。!！|]*)*{_M}\s*(?:please|then|instead|maybe"
-    rf"|max|actually|though|吧|好了|呢|的|块钱?)*\s*[.!。！]*"
+    rf"|max|actually|though|才对|吧|好了|呢|的|块钱?)*\s*[.!。！]*"
 )
 """A message that is an amount and no more, such as "no wait, 130" or 改成80吧."""
+_TAKEN_BACK = re.compile(
+    r"(?:\b(?:did )?(?:i|we) (?:said|say|wrote|typed|asked for)|\bnot|\binstead of|\brather than|不是"
+    rf"|我?(?:刚才|刚刚|之前)?(?:说|写|打)(?:的是?|成了?))\s*{_M}(?:(?:说|写|打)错了?)?"
+    r"[,.?!，。？！ ]*(?:but\b)?"
+    rf"|{_M}\s*(?:(?:说|写|打)错了?|不对)[,，。 ]*"
+)
+"""Amounts that another takes the place of: "I said 130, I meant 150"."""
 
 
 def price_wishes(text: str) -> list[PriceWish]:
@@ -270,5 +301,9 @@ def amount_alone(text: str) -> float | None:
     Args:
         text: Text in its normal form, with numbers as digits.
     """
-    found = _ALONE.fullmatch(text) if len(text) <= MAX_ALONE_CHARS else None
+    if len(text) > MAX_ALONE_CHARS:
+        return None
+    found = _ALONE.fullmatch(text)
+    if found is None:
+        found = _ALONE.fullmatch(_TAKEN_BACK.sub(" ", text).strip())
     return None if found is None else float(found[1])
