@@ -65,11 +65,11 @@ def _step(
         bounds = [replace(query.price, least=p, above=True) for p in (max(shown), middle, min(shown))]
     if query.price.is_about:
         bounds = [replace(_one_sided(bound, step), is_about=False) for bound in bounds]
-    # A step that the other bound leaves no room for takes its place only where no smaller one is left; but
-    # what is cheaper than all that was shown comes before what was shown already.
+    # A step that the other bound leaves no room for takes its place only where no smaller one is left. Of a
+    # range that was named as one, "cheaper" leaves the lower end before it repeats what was shown.
     ranges = [bound for bound in bounds if not bound.is_empty]
     ranges += [_one_sided(bound, step) for bound in bounds if bound.is_empty]
-    if step == "cheaper":
+    if step == "cheaper" and query.price.most is not None and not query.price.below:
         ranges = [bounds[0], _one_sided(bounds[0], step), *ranges]
         ranges = [bound for bound in ranges if not bound.is_empty]
     tries = (replace(query, price=bound) for bound in ranges)

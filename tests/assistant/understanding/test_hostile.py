@@ -5,15 +5,13 @@ import re
 import pytest
 
 from vrec.assistant import commands, phrases
-from vrec.assistant.parse import MAX_MESSAGE_CHARS, MessageParser
+from vrec.assistant.parse import MAX_MESSAGE_CHARS
 from vrec.assistant.understanding import clauses, indifference, price_phrases
 
 HOSTILE = (
     "no ", "1", "1 ", "预算", "不", "是", "and ", "any ", "我 ", "的都", "$", "to match my ", "is not ", "a",
     "有没有", "color color ", "颜色", "一百", "two fifty ", "i said 1 ", "第一个", "!", " ", "more than ",
 )  # fmt: skip
-SECONDS_OF_BACKTRACKING = 20
-"""An exponential pattern takes longer than the age of the test; a bounded one far less than a second."""
 
 
 def patterns():
@@ -36,9 +34,9 @@ def test_there_are_patterns_to_test():
     assert len(patterns()) > 60
 
 
-@pytest.mark.timeout(SECONDS_OF_BACKTRACKING)
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_no_pattern_backtracks_for_long(piece):
+    """An exponential pattern would not end before the timeout of the tests."""
     text = (piece * MAX_MESSAGE_CHARS)[:MAX_MESSAGE_CHARS]
     for pattern in patterns():
         list(pattern.finditer(text))

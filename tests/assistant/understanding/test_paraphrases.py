@@ -10,6 +10,10 @@ BY_KIND = {kind: list(ones) for kind, ones in groupby(expectations(), key=lambda
 MISSED = {
     "i had bad luck with nordlicht, so not them",
     "less white, please: none at all",
+    "boots in size 38, sorry, 39",
+    "white stains too easily",
+    "不强求皮的",
+    "黑不黑的都行",
 }
 """Messages that are not understood."""
 
