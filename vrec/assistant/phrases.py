@@ -111,7 +111,8 @@ _THINGS = re.compile(
     r" (?!something|anything|it\b|this|that|these|those|them|one|any (?:in|with)|any\b[^?]{0,30}\bones?\b)"
 )
 _WHAT_ABOUT = re.compile(
-    r"^(?:(?:and|what about|how about|any|got any) (?:an? |some |any )*)+"
+    # One word or phrase at a time: a repeat inside a repeat takes exponential time on "any any any".
+    r"^(?:and|what about|how about|any|got any) (?:(?:and|what about|how about|any|got any|an?|some) )*"
     r"(?!\w+(?:er|est|ish|y|al|ful|less|ive|ed|ing)\b)[a-z]{3,}(?: [a-z]{3,})?\s*\??$"
     r"|^(?:那|有没有|你们?卖|能买到|有卖)+(?![^，。?？]*(?:的|点|些))[^，。?？\d]{2,6}?(?:呢|吗|么"
     r"|没有?|卖吗)?[?？]?$"
