@@ -57,6 +57,9 @@ def docker_exists(words: list[str]) -> bool:
     if words[0] != "compose":
         return words == ["image", "prune"]
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    if words[1] == "exec":
+        (service, shell) = [word for word in words[2:] if word.isalpha()][:2]
+        return service in services and shell == "sh"
     return words[1] in COMPOSE and {word for word in words[2:] if word.isalpha()} <= set(services)
 
 

@@ -26,8 +26,8 @@ def shard(
         int | None,
         typer.Option(
             min=1,
-            help="Shards of the table; by default one per million events, rounded up to a power of two, and at "
-            "least 16.",
+            help="Shards of the table; by default one per million events, rounded up to a power of two, and "
+            "at least 16.",
         ),
     ] = None,
     run: RunOptions,
