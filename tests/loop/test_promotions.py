@@ -69,16 +69,12 @@ def test_what_is_in_service_before_it_waiting_or_not_made_here_always_stays(name
     entries = [
         entry("promotion", data.draw(pick), data.draw(pick)) for _ in range(data.draw(st.integers(0, 3)))
     ]
-    pending = data.draw(st.one_of(st.none(), pick))
-    stay = kept_bundles({*names, "by-hand"}, entries, pending, keep)
+    waits, serves = (data.draw(st.one_of(st.none(), pick)) for _ in range(2))
+    stay = kept_bundles({*names, "by-hand"}, entries, (serves, waits), keep)
     assert "by-hand" in stay
     assert set(sorted(names)[-keep:]) <= stay
-    needed = (
-        {pending, *(e for e in (entries[-1].bundle, entries[-1].previous) if entries)}
-        if entries
-        else {pending}
-    )
-    assert {*needed} & names <= stay
+    needed = {waits, serves, *((entries[-1].bundle, entries[-1].previous) if entries else ())}
+    assert needed & names <= stay
     assert stay <= {*names, "by-hand"}
 
 
@@ -136,7 +132,7 @@ def test_old_bundles_and_runs_are_removed_and_files_of_steps_stay(shop_bundle, t
     journal.begin()
     journal.step("gates", {}, lambda: {"file": f"runs/{made[0][:16]}/train.parquet"}, lambda r: [r["file"]])
     entries = [entry("promotion", made[1], made[0]), entry("promotion", made[2], made[1])]
-    assert remove_old(folder, journal, entries, keep=1) == [made[0], made[3]]
+    assert remove_old(folder, journal, entries, None, keep=1) == [made[0], made[3]]
     left = {path.name for path in (tmp_path / "bundles").iterdir()}
     assert left == {made[1], made[2], made[4]}
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {made[0][:16], made[4][:16]}

@@ -17,24 +17,23 @@ _RUN = re.compile(r"\d{8}T\d{6}Z")
 
 
 def kept_bundles(
-    names: Collection[str], entries: list[PromotionEntry], pending: str | None, keep: int
+    names: Collection[str], entries: list[PromotionEntry], needed: Collection[str | None], keep: int
 ) -> set[str]:
     """Return the bundles that stay.
 
     Args:
         names: All bundles in the folder.
         entries: History of promotions.
-        pending: Bundle that waits to be confirmed.
+        needed: The one that the service has, whoever moved it there, and the one that waits to be confirmed;
+            None for no such bundle.
         keep: Number of the newest ones that stay in any case.
 
     Returns:
-        Those that no loop has made, the newest ones, the one in service, the one before it, and the one that
-        waits.
+        Those that no loop has made, the newest ones, the last one promoted, the one before it, and those that
+        are needed.
     """
     made = sorted(name for name in names if _MADE.fullmatch(name))
-    stay = set(names) - set(made) | set(made[-keep:])
-    if pending is not None:
-        stay.add(pending)
+    stay = set(names) - set(made) | set(made[-keep:]) | {name for name in needed if name is not None}
     if entries:
         stay |= {entries[-1].bundle, *([entries[-1].previous] if entries[-1].previous else [])}
         with contextlib.suppress(LoopError):
@@ -43,7 +42,11 @@ def kept_bundles(
 
 
 def remove_old(
-    folder: StorageFolder, journal: LoopJournal, entries: list[PromotionEntry], keep: int
+    folder: StorageFolder,
+    journal: LoopJournal,
+    entries: list[PromotionEntry],
+    in_service: str | None,
+    keep: int,
 ) -> list[str]:
     """Remove old bundles, and runs whose files no step needs; return the names of the bundles.
 
@@ -52,7 +55,7 @@ def remove_old(
     bundles = StorageFolder(join_uri(folder.uri, BUNDLES))
     names = [name for name in bundles.folders() if not name.startswith(".")]
     pending = None if journal.state.pending is None else journal.state.pending["bundle"]
-    gone = sorted(set(names) - kept_bundles(names, entries, pending, keep))
+    gone = sorted(set(names) - kept_bundles(names, entries, (in_service, pending), keep))
     for name in gone:
         bundles.remove(f"{name}/{MANIFEST}")
         bundles.remove_folder(name)

@@ -151,7 +151,8 @@ class LoopRun:
         record["mlflow"] = self._export(written)
         self._journal.end(plan.pending)
         entries = self._history.entries()
-        record["removed"] = remove_old(self._folder, self._journal, entries, self._config.keep)
+        in_service = None if base is None else base.name
+        record["removed"] = remove_old(self._folder, self._journal, entries, in_service, self._config.keep)
         return mask_values(record)
 
     def _in_service(self) -> BaselineBundle | None:
