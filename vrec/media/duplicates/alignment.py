@@ -43,8 +43,8 @@ CLEAR_LOOK = 0.97
 """Correlation of pictures, once one is put in its place in the other, with which less motion is enough."""
 CLEAR_MOTION = 0.3
 """The same as MIN_MOTION for such pictures ..."""
-CLEAR_SHORT_MOTION = 0.95
-"""... and as SHORT_MOTION: signs by one signer before one wall agree to .62 within 7 pictures."""
+CLEAR_SHORT_MOTION = 0.7
+"""... and as SHORT_MOTION: signs by one signer before one wall agree to .52 within 7 pictures."""
 EQUAL_LOOK = 0.99
 """Correlation of pictures that are equal but for noise."""
 STILL_ACTIVITY = 0.003
