@@ -41,7 +41,7 @@ def test_each_rule_is_an_expression_over_series_that_exist(rule):
     assert re.fullmatch(r"Vrec[A-Za-z]+", rule["alert"])
     assert re.fullmatch(r"\d+[smh]", rule.get("for", "0s"))
     assert rule["labels"]["severity"] in ("page", "ticket")
-    assert set(rule["annotations"]) == {"summary", "description"}
+    assert set(rule["annotations"]) == {"summary", "description", "runbook"}
     query = parse_promql(rule["expr"])
     assert query.is_comparison, "an alert without a condition always fires"
     check(query)
