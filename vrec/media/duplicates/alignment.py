@@ -43,8 +43,10 @@ CLEAR_LOOK = 0.97
 """Correlation of pictures, once one is put in its place in the other, with which less motion is enough."""
 CLEAR_MOTION = 0.3
 """The same as MIN_MOTION for such pictures ..."""
-CLEAR_SHORT_MOTION = 0.7
-"""... and as SHORT_MOTION: signs by one signer before one wall agree to .52 within 7 pictures."""
+CLEAR_SHORT_MOTION = 0.95
+"""... and as SHORT_MOTION: signs by one signer before one wall agree to .62 within 7 pictures."""
+CLEAR_MOST_MOTION = 0.8
+"""Correlation of motion that is enough for such pictures however few they are: in a copy of .5 s it is .84."""
 EQUAL_LOOK = 0.99
 """Correlation of pictures that are equal but for noise."""
 STILL_ACTIVITY = 0.003
@@ -81,7 +83,8 @@ def is_copy(found: Alignment) -> bool:
     root = found.pictures**0.5
     if found.look >= EQUAL_LOOK and found.activity < STILL_ACTIVITY:
         return True
-    if found.look >= CLEAR_LOOK and found.motion >= CLEAR_MOTION + CLEAR_SHORT_MOTION / root:
+    enough = min(CLEAR_MOTION + CLEAR_SHORT_MOTION / root, CLEAR_MOST_MOTION)
+    if found.look >= CLEAR_LOOK and found.motion >= enough:
         return True
     return found.motion >= MIN_MOTION + SHORT_MOTION / root and found.look + found.motion >= MIN_SUM
 
