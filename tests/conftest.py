@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,10 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+# This process, too, keeps what it compiles, half of what collecting costs: for `--last-failed`, and for a
+# process in the place of one that died.
+sys.dont_write_bytecode = False
 
 # An example that is late says that the machine is busy, and nothing of the code.
 hypothesis.settings.register_profile("vrec", deadline=None)
