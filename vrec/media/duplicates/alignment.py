@@ -46,7 +46,7 @@ CLEAR_MOTION = 0.3
 CLEAR_SHORT_MOTION = 0.95
 """... and as SHORT_MOTION: signs by one signer before one wall agree to .62 within 7 pictures."""
 CLEAR_MOST_MOTION = 0.8
-"""Correlation of motion that is enough for such pictures however few they are: in a copy of .5 s it is .84."""
+"""Correlation of motion that is enough for such pictures however few they are: a copy of .5 s has .84."""
 EQUAL_LOOK = 0.99
 """Correlation of pictures that are equal but for noise."""
 STILL_ACTIVITY = 0.003
