@@ -175,8 +175,7 @@ class ReplicasConfig(BaseConfig):
 
 def _default_store(given: dict[str, Any]) -> SqliteConfig:
     """Return the embedded store inside the data folder, or in the default place when that is a bucket."""
-    data = given.get("data", "")
-    local = local_path(data)
+    local = local_path(given.get("data", ""))
     return SqliteConfig(path=join_uri(local, "store.db")) if local else SqliteConfig()
 
 
@@ -243,6 +242,8 @@ class TenantConfig(BaseConfig):
     """Whether `/media/` serves its local video files."""
     quarantine: str | None = None
     """Table of its suspicious shoppers, as `serve.guard.quarantine`; none by default."""
+    announced: str | None = None
+    """Table of newcomers that it expects, as `serve.guard.announced`; none by default."""
     limits: TenantLimits = Field(default_factory=TenantLimits)
     """Limits of its requests."""
 
@@ -352,24 +353,24 @@ class ServeConfig(BaseConfig):
     def of_tenant(self, name: str) -> "ServeConfig":
         """Return the settings of a tenant's shop, whose data folder and store are its own.
 
-        They lie below `tenants/NAME` of the data folder, and in Redis below the prefix `PREFIX:tenants:NAME`.
+        They lie below `tenants/NAME` of the data folder, in Redis below the prefix `PREFIX:tenants:NAME`.
         """
         tenant = self.tenants[name]
         own = ("candidates", "rerank", "search", "own_kinds", "arms", "currency")
         changes: dict[str, Any] = {key: value for key in own if (value := getattr(tenant, key)) is not None}
-        shared = ("cors_origins", "media_roots", "serve_media")
-        changes["security"] = self.security.model_copy(update={key: getattr(tenant, key) for key in shared})
+        shared = {key: getattr(tenant, key) for key in ("cors_origins", "media_roots", "serve_media")}
+        changes["security"] = self.security.model_copy(update=shared)
         changes["assistant"] = self.assistant.model_copy(update=_assistant_of(tenant, name))
-        changes["guard"] = self.guard.model_copy(update={"quarantine": tenant.quarantine})
+        tables = {key: getattr(tenant, key) for key in ("quarantine", "announced")}
+        changes["guard"] = self.guard.model_copy(update=tables)
         changes["data"] = join_uri(self.data, "tenants", name)
         if isinstance(self.store, SqliteConfig):
             path = Path(self.store.path)
-            changes["store"] = self.store.model_copy(
-                update={"path": str(path.parent / "tenants" / name / path.name)}
-            )
+            own_path = {"path": str(path.parent / "tenants" / name / path.name)}
+            changes["store"] = self.store.model_copy(update=own_path)
         else:
-            prefix = f"{self.store.prefix}:tenants:{name}"
-            changes["store"] = self.store.model_copy(update={"prefix": prefix})
+            own_prefix = {"prefix": f"{self.store.prefix}:tenants:{name}"}
+            changes["store"] = self.store.model_copy(update=own_prefix)
         own_bundles = {"bundle": tenant.bundle, "bundles": tenant.bundles}
         return self.model_copy(update={**changes, **own_bundles, "tenants": {}})
 

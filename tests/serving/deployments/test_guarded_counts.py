@@ -81,6 +81,40 @@ def test_a_farm_moves_neither_trends_nor_ranking_until_others_vouch_for_it(tmp_p
     asyncio.run(run())
 
 
+def test_purchases_by_pages_and_announced_newcomers(tmp_path, shop_bundle):
+    *videos, sold, announced = shown_videos(shop_bundle, 8)
+    farm, crowd = ([f"{name}{n}" for n in range(80)] for name in ("farm", "crowd"))
+    table = tmp_path / "announced.csv"
+    table.write_text(
+        f"video_id,since,until,newcomers\n{announced},2020-01-01T00:00:00Z,2020-01-02T00:00:00Z,9\n"
+    )
+
+    async def run():
+        given = {"on": True, "orders_surface": "orders", "announced": str(table), "reread_s": 1}
+        service = await Service(config_of(tmp_path / "data", **given)).start(shop_bundle)
+        await service.api.apply(
+            event_values(*histories(videos, 60), *clicks(sold, farm), *clicks(announced, crowd))
+        )
+        await until_counted(service, 10, sold)
+        await service.api.apply(event_values(*clicks(sold, farm[:5], kind="purchase")))
+        assert (await counts_of(service, sold))[CLICK] == 10
+        bought = [
+            row | {"event_id": f"o{n}", "domain": "orders"}
+            for n, row in enumerate(clicks(sold, farm[:5], kind="purchase"))
+        ]
+        await service.api.apply(event_values(*bought))
+        await until_counted(service, 80, sold)
+        assert (await counts_of(service, sold))[BUY] == 10
+        await until_counted(service, 10, announced)
+        table.write_text(
+            f"video_id,since,until,newcomers\n{announced},2020-01-01T00:00:00Z,2120-01-02T00:00:00Z,50\n"
+        )
+        await until_counted(service, 60, announced)  # the log is counted again
+        await service.stop()
+
+    asyncio.run(run())
+
+
 def test_without_a_guard_everything_counts(tmp_path, shop_bundle):
     *videos, target = shown_videos(shop_bundle, 7)
 

@@ -34,13 +34,25 @@ class StreamGuardConfig(BaseConfig):
     reread_s: float = Field(default=30.0, ge=1, le=3600)
     """Seconds after which the table is looked at again; a change counts the log again."""
     history_minutes: float = Field(default=10.0, ge=0)
-    """Least minutes since the first event of a shopper with a history, who also chose three videos."""
+    """Least minutes since the first event of a regular, who also chose three videos."""
     free_newcomers: float = Field(default=10.0, ge=1)
-    """Newcomers who choose a video without anybody to vouch for them, at once and again by the day."""
+    """Newcomers, and regulars, who choose a video without anybody to vouch for them, at once and again by
+    the day."""
+    margin: float = Field(default=1.5, gt=0)
+    """Factor on the usual numbers: of newcomers per regular, of regulars per customer, of choices per
+    purchase."""
     per_rise: float = Field(default=10.0, ge=0)
-    """Newcomers for whom a shopper with a history vouches while unusually many of these choose the video."""
-    per_purchase: float = Field(default=30.0, ge=0)
-    """Newcomers for whom a purchase of the video vouches."""
+    """Newcomers and regulars for whom a customer vouches while unusually many of these choose the video."""
+    per_purchase: tuple[float, float] = (15.0, 100.0)
+    """Choices for which the first purchase of a video vouches, and the most for which one does: the second
+    vouches for twice as many as the first, and so on, up to the shop's usual choices per purchase."""
+    orders_surface: str | None = None
+    """Surface of the purchases that the shop's server sends; `browser` keys may send none of it. If set, only
+    these make customers and vouch for others: any page can send a purchase. All count, whoever sends them."""
+    announced: str | None = None
+    """Path or URI of a table of newcomers that the shop expects, as of an advertisement: `video_id`, `since`,
+    `until` and `newcomers`, of whom so many count without anybody to vouch for them. It is looked at with
+    `quarantine`."""
     most_repeats: int = Field(default=10, ge=1)
     """Choices of one video by one shopper in a day that count in the counts that rank videos."""
     most_shoppers: int = Field(default=200_000, ge=10)

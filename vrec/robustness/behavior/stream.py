@@ -1,45 +1,60 @@
-"""Judgement of events as they come: do newcomers alone push a video, or do others vouch for them?
+"""Judgement of events as they come: who alone pushes a video, and do others vouch for them?
 
-A click farm is hundreds of accounts that are new, or have no purpose but one video. Newcomers are no sin: a
-sale or a link brings more of them than a farm. What a farm cannot buy at the price of a click are shoppers
-with a history who choose the video too, unusually many at once, and purchases. Each video has a bucket of
-tokens. A newcomer's first choice of it takes a token. Where there is none the choice is held back: it is not
-counted until tokens come, and then the oldest are counted first. Tokens come
+A click farm is hundreds of accounts that are new, or that were given a history in advance. Newcomers are no
+sin: a sale or a link brings more of them than a farm. What a farm cannot have at the price of clicks is paid
+for: purchases, and shoppers who have bought. So shoppers have three ranks, newcomers, regulars and customers,
+and each rank vouches for those below it. Each video has a bucket of tokens for newcomers and one for
+regulars. A first choice of the video takes a token of its bucket. Where there is none the choice is held
+back: it is not counted until tokens come, and then the oldest are counted first. Tokens come
 
-- with time, as many as newcomers came before, and a few,
-- with each shopper with a history who chooses the video, as many as there are newcomers to such a shopper,
-- with each of these beyond what is usual for the video, and with each purchase: many.
+- with time, as many as came before, and a few,
+- with each shopper of a higher rank who chooses the video, as many as there are such shoppers to one of
+  these, with a margin, and more while customers are unusually many,
+- with each purchase by a further shopper, as many as the shop's choices per purchase,
+- and by announcement of the shop, for the newcomers that it expects.
 
 So a farm gets the few, and what an honest crowd is held back for comes back with the first buyers. All is
-O(1) per event and depends on the events alone, so that the same log gives the same result in every process.
+O(1) per event and depends on the events in their order alone, so that the same log gives the same result in
+every process. Ages are by the latest time that the log has reached, as the times of events are the sender's.
 """
 
 import math
-from collections.abc import Iterator, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Set
 from typing import Generic, TypeVar
-from zlib import crc32
 
 from vrec.robustness.behavior.config import StreamGuardConfig
 from vrec.robustness.behavior.recent import RecentItems
+from vrec.robustness.behavior.stream_state import (
+    CUSTOMER,
+    DAY_US,
+    FAST_US,
+    MINUTE_US,
+    NEWCOMER,
+    REGULAR,
+    SLOW_US,
+    Announcement,
+    Crowd,
+    GuardedShopper,
+    GuardedVideo,
+    GuardFigures,
+    video_bit,
+)
 
 P = TypeVar("P")
 
-MINUTE_US, DAY_US = 60_000_000, 86_400_000_000
-FAST_US, SLOW_US = 10 * MINUTE_US, DAY_US
-"""Half-lives of what is now and of what is usual."""
 HISTORY_VIDEOS, LONG_HISTORY_VIDEOS = 3, 8
 """Different videos of a shopper with a history, and of one whose history is one however short."""
-MASK_BITS = 63
+LOYAL_DAYS = 4
+"""Days with choices of a shopper who stands for a customer in a shop without purchases."""
 RISE_SIGMAS = 3.0
-"""Standard deviations of a Poisson variable above which shoppers with a history are unusually many."""
+"""Standard deviations of a Poisson variable above which customers are unusually many."""
 LEAST_ESTABLISHED = 100.0
-"""Choices by shoppers with a history, decayed, below which nothing is held back: in a new shop all are
-newcomers."""
+"""Choices by regulars and customers, decayed, below which nothing is held back, as in a new shop all are
+newcomers; and those by customers below which regulars count as customers."""
+LEAST_PURCHASES = 50.0
+"""Purchases, decayed, from which customers are those who have bought."""
 LARGEST_RATIO = 20.0
-"""Largest number of newcomers per shopper with a history that is taken for the shop's usual one."""
-GROWTH = 1.5
-"""Factor by which newcomers may outnumber those of the days before."""
+"""Largest number of shoppers per shopper of a higher rank that is taken for the shop's usual one."""
 MOST_TOKENS = 5_000.0
 MOST_HELD_PER_VIDEO, MOST_HELD = 5_000, 100_000
 """Held choices that can still be counted later; beyond them the oldest of the video never are."""
@@ -51,45 +66,6 @@ _ONE_MORE = 1 << _STATE_BITS
 _STATE, _TIMES = (1 << _STATE_BITS) - 1, (1 << _TIMES_BITS) - 1
 """Parts of what is remembered of a pair of a shopper and a video: its state, how many choices of the day
 there were, and the day above them."""
-LEAST_STEP_US = 1_000_000
-"""Time after which a video's rates decay."""
-
-
-@dataclass(slots=True)
-class GuardFigures:
-    """Numbers of what became of events."""
-
-    held: int = 0
-    """First choices of a video that were held back."""
-    released: int = 0
-    """Those of them that were counted later."""
-    repeated: int = 0
-    """Choices beyond what counts of one shopper and video in a day."""
-    quarantined: int = 0
-    """Choices of shoppers in quarantine."""
-
-
-@dataclass(slots=True)
-class _Shopper:
-    first: int
-    videos: int = 0
-    """Bits of the hashes of chosen videos."""
-    bought: bool = False
-
-
-@dataclass(slots=True)
-class _Video(Generic[P]):
-    at: int
-    tokens: float
-    bit: int
-    """Bit of its hash in what shoppers have chosen."""
-    fast: float = 0.0
-    """Choices by shoppers with a history, with the fast half-life; the next with the slow one."""
-    slow: float = 0.0
-    newcomers: float = 0.0
-    """Choices by newcomers that were counted, with the slow half-life."""
-    held: dict[int, tuple[P, dict[str, float]]] = field(default_factory=dict)
-    """First choice of each pair that is held, and the counts of all its events, the oldest first."""
 
 
 class StreamGuard(Generic[P]):
@@ -98,23 +74,32 @@ class StreamGuard(Generic[P]):
     `P` is whatever the caller wants back of a choice when it is counted after all.
     """
 
-    def __init__(self, config: StreamGuardConfig, quarantined: Set[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        config: StreamGuardConfig,
+        quarantined: Set[str] = frozenset(),
+        announced: Mapping[str, Announcement] | None = None,
+    ) -> None:
         """Build it without events.
 
         Args:
             config: Settings.
             quarantined: Shoppers of whom only purchases count.
+            announced: Newcomers that the shop expects, by video.
         """
         self._config, self._quarantined = config, quarantined
+        self._announced = {name: [one, one.newcomers] for name, one in (announced or {}).items()}
         self._history_us = round(config.history_minutes * MINUTE_US)
-        self._shoppers: RecentItems[str, _Shopper] = RecentItems(config.most_shoppers)
-        self._videos: RecentItems[str, _Video[P]] = RecentItems(config.most_shoppers)
+        self._shoppers: RecentItems[str, GuardedShopper] = RecentItems(config.most_shoppers)
+        self._videos: RecentItems[str, GuardedVideo[P]] = RecentItems(config.most_shoppers)
         self._pairs: RecentItems[int, int] = RecentItems(config.most_shoppers)
         self._most_times = config.most_repeats << _STATE_BITS
         self._discounts: dict[str, dict[str, float]] = {}
         self._released: list[P] = []
         self._now, self._decayed_at, self._held = 0, 0, 0
-        self._established, self._newcomers = 0.0, 0.0
+        self._choices = [0.0, 0.0, 0.0]
+        """First choices that were counted by rank, decayed."""
+        self._purchases = 0.0
         self.figures = GuardFigures()
         """Numbers of events by what became of them so far."""
 
@@ -132,15 +117,51 @@ class StreamGuard(Generic[P]):
         """Return the part of a video's counts that does not count, by key; empty for most videos."""
         return self._discounts.get(video_id, {})
 
-    def purchase(self, user_id: str, video_id: str, at: int) -> None:
-        """Take note of a purchase, which always counts, and vouches for its shopper and its video."""
+    def purchase(self, user_id: str, video_id: str, at: int, *, vouches: bool = True) -> None:
+        """Take note of a purchase, which always counts.
+
+        Args:
+            user_id: Shopper.
+            video_id: Video that was bought.
+            at: Time, µs since 1970.
+            vouches: Whether it vouches for its shopper and its video; not if anybody could have said so.
+        """
         if at > self._now:
             self._move(at)
-        self._shopper(user_id, at).bought = True
-        if self._config.on and user_id not in self._quarantined:
-            video = self._video(video_id)
-            video.tokens = min(video.tokens + self._config.per_purchase, MOST_TOKENS)
-            self._release(video_id, video)
+        if not vouches or not self._config.on or user_id in self._quarantined:
+            return
+        shopper = self._shopper(user_id)
+        shopper.bought += 1
+        self._purchases += 1
+        if shopper.bought_last == video_id:
+            return
+        shopper.bought_last = video_id
+        # A buyer of another video vouches for the crowd that he or she came with.
+        for name in {video_id, shopper.held or video_id}:
+            video = self._video(name)
+            video.buyers += 1
+            self._vouch(name, video, self._per_purchase(video))
+
+    def refund(self, user_id: str, video_id: str, at: int, *, vouches: bool = True) -> None:
+        """Take back what a purchase vouched for, as far as it has not been used.
+
+        Args:
+            user_id: Shopper.
+            video_id: Video that was bought.
+            at: Time, µs since 1970.
+            vouches: Whether the purchase did.
+        """
+        if at > self._now:
+            self._move(at)
+        shopper = self._shoppers.get(user_id)
+        if not vouches or shopper is None or not shopper.bought:
+            return
+        shopper.bought -= 1
+        self._purchases = max(self._purchases - 1, 0.0)
+        if shopper.bought_last == video_id:
+            shopper.bought_last, video = None, self._video(video_id)
+            self._vouch(video_id, video, -self._per_purchase(video))
+            video.buyers = max(video.buyers - 1, 0.0)
 
     def admit(self, key: int, user_id: str, video_id: str, at: int) -> bool:
         """Return whether a choice of a video counts now; if not, `hold` it.
@@ -153,7 +174,7 @@ class StreamGuard(Generic[P]):
         """
         if at > self._now:
             self._move(at)
-        day, pair = at // DAY_US, self._pairs.get(key)
+        day, pair = self._now // DAY_US, self._pairs.get(key)
         if pair is not None and pair >> _TIMES_BITS == day:
             if pair & _STATE != _PASSED:
                 return False
@@ -162,7 +183,7 @@ class StreamGuard(Generic[P]):
                 return False
             self._pairs.put(key, pair + _ONE_MORE)
             return True
-        state = self._judge(user_id, video_id, at)
+        state = self._judge(user_id, video_id)
         self._pairs.put(key, day << _TIMES_BITS | _ONE_MORE | state)
         return state == _PASSED
 
@@ -179,15 +200,17 @@ class StreamGuard(Generic[P]):
         self._discount(video_id, counts, 1.0)
         if pair is None or pair & _STATE != _HELD:
             return
-        before = video.held.get(key)
-        if before is not None:
-            for name, amount in counts.items():
-                before[1][name] = before[1].get(name, 0.0) + amount
-            return
-        video.held[key] = payload, counts
+        for crowd in video.crowds:
+            before = crowd.held.get(key)
+            if before is not None:
+                for name, amount in counts.items():
+                    before[1][name] = before[1].get(name, 0.0) + amount
+                return
+        crowd = video.crowds[video.last_rank]
+        crowd.held[key] = payload, counts
         self._held += 1
-        if len(video.held) > MOST_HELD_PER_VIDEO or self._held > MOST_HELD:
-            del video.held[next(iter(video.held))]
+        if len(crowd.held) > MOST_HELD_PER_VIDEO or self._held > MOST_HELD:
+            del crowd.held[next(iter(crowd.held))]
             self._held -= 1
 
     def take_released(self) -> Iterator[P]:
@@ -195,61 +218,105 @@ class StreamGuard(Generic[P]):
         released, self._released = self._released, []
         yield from released
 
-    def _judge(self, user_id: str, video_id: str, at: int) -> int:
+    def _judge(self, user_id: str, video_id: str) -> int:
         """Return the state of a shopper's first choice of a video on a day."""
         if user_id in self._quarantined:
             self.figures.quarantined += 1
             return _BARRED
         if not self._config.on:
             return _PASSED
-        shopper = self._shopper(user_id, at)
-        known = shopper.videos.bit_count()
-        has_history = (
-            shopper.bought
-            or known >= LONG_HISTORY_VIDEOS
-            or (known >= HISTORY_VIDEOS and at - shopper.first >= self._history_us)
-        )
-        video = self._video(video_id)
+        shopper, video = self._shopper(user_id), self._video(video_id)
+        rank = self._rank(shopper)
         shopper.videos |= video.bit
-        if has_history:
-            self._vouch(video_id, video)
+        counted = self._choices
+        if rank == CUSTOMER or counted[REGULAR] + counted[CUSTOMER] < LEAST_ESTABLISHED:
+            self._count(rank, video)
+        elif rank == REGULAR and counted[CUSTOMER] < LEAST_ESTABLISHED:
+            self._count(rank, video, is_top=True)
+        elif rank == NEWCOMER and self._is_announced(video_id):
             return _PASSED
-        if self._established < LEAST_ESTABLISHED or video.tokens >= 1:
-            video.tokens = max(video.tokens - 1, 0.0)
-            video.newcomers += 1
-            self._newcomers += 1
-            return _PASSED
-        self.figures.held += 1
-        return _HELD
+        elif video.crowds[rank].tokens >= 1:
+            video.crowds[rank].tokens -= 1
+            self._count(rank, video)
+        else:
+            video.last_rank, shopper.held = rank, video_id
+            self.figures.held += 1
+            return _HELD
+        self._release(video_id, video)
+        return _PASSED
 
-    def _vouch(self, video_id: str, video: _Video[P]) -> None:
-        """Add the tokens of one shopper with a history."""
-        usual = video.slow * FAST_US / SLOW_US
-        video.fast += 1
-        video.slow += 1
-        ratio = min((self._newcomers + 1) / (self._established + 1), LARGEST_RATIO)
-        self._established += 1
-        more = ratio
-        if video.fast > usual + RISE_SIGMAS * math.sqrt(usual + 1):
-            more += self._config.per_rise
-        video.tokens = min(video.tokens + more, MOST_TOKENS)
+    def _rank(self, shopper: GuardedShopper) -> int:
+        known = shopper.videos.bit_count()
+        if shopper.bought:
+            return CUSTOMER
+        if known >= LONG_HISTORY_VIDEOS:
+            is_loyal = shopper.days >= LOYAL_DAYS and self._purchases < LEAST_PURCHASES
+            return CUSTOMER if is_loyal else REGULAR
+        if known >= HISTORY_VIDEOS and self._now - shopper.first >= self._history_us:
+            return REGULAR
+        return NEWCOMER
+
+    def _is_announced(self, video_id: str) -> bool:
+        """Return whether the shop expects one more newcomer to a video, who is then taken off."""
+        found = self._announced.get(video_id)
+        if found is None or found[1] < 1 or not found[0].since <= self._now <= found[0].until:
+            return False
+        found[1] -= 1
+        return True
+
+    def _count(self, rank: int, video: GuardedVideo[P], *, is_top: bool = False) -> None:
+        """Count a first choice, and add the tokens by which it vouches for those of lower ranks."""
+        counted = self._choices
+        counted[rank] += 1
+        if rank < CUSTOMER:
+            video.crowds[rank].counted += 1
+        if rank == NEWCOMER:
+            return
+        more = 0.0
+        if rank == CUSTOMER or is_top:
+            usual = video.slow * FAST_US / SLOW_US
+            video.fast += 1
+            video.slow += 1
+            if video.fast > usual + RISE_SIGMAS * math.sqrt(usual + 1):
+                more = self._config.per_rise
+        above = counted[REGULAR] + counted[CUSTOMER]
+        margin = self._config.margin
+        video.crowds[NEWCOMER].give(margin * _ratio(counted[NEWCOMER], above) + more, MOST_TOKENS)
+        if rank == CUSTOMER:
+            usual_ratio = _ratio(counted[REGULAR], counted[CUSTOMER])
+            video.crowds[REGULAR].give(margin * usual_ratio + more, MOST_TOKENS)
+
+    def _vouch(self, video_id: str, video: GuardedVideo[P], tokens: float) -> None:
+        for crowd in video.crowds:
+            crowd.give(tokens, MOST_TOKENS)
         self._release(video_id, video)
 
-    def _release(self, video_id: str, video: _Video[P]) -> None:
-        """Count the oldest choices that are held back, one for each token."""
-        while video.held and video.tokens >= 1:
-            key = next(iter(video.held))
-            payload, counts = video.held.pop(key)
-            pair = self._pairs.get(key)
-            if pair is not None:
-                self._pairs.put(key, pair & ~_STATE | _PASSED)
-            video.tokens -= 1
-            video.newcomers += 1
-            self._newcomers += 1
-            self._held -= 1
-            self.figures.released += 1
-            self._discount(video_id, counts, -1.0)
-            self._released.append(payload)
+    def _per_purchase(self, video: GuardedVideo[P]) -> float:
+        """Return the choices for which the last purchase of a video vouches.
+
+        They are the shop's own choices per purchase, and fewer for a video's first buyers, who may be the
+        seller's friends.
+        """
+        first, most = self._config.per_purchase
+        usual = self._config.margin * sum(self._choices) / (self._purchases + 1)
+        return min(max(usual, first), first * video.buyers, most)
+
+    def _release(self, video_id: str, video: GuardedVideo[P]) -> None:
+        """Count the oldest choices that are held back, one for each token, the higher rank first."""
+        for rank in (REGULAR, NEWCOMER):
+            crowd = video.crowds[rank]
+            while crowd.held and crowd.tokens >= 1:
+                key = next(iter(crowd.held))
+                payload, counts = crowd.held.pop(key)
+                pair = self._pairs.get(key)
+                if pair is not None:
+                    self._pairs.put(key, pair & ~_STATE | _PASSED)
+                crowd.tokens -= 1
+                self._held -= 1
+                self.figures.released += 1
+                self._count(rank, video)
+                self._discount(video_id, counts, -1.0)
+                self._released.append(payload)
 
     def _discount(self, video_id: str, counts: dict[str, float], sign: float) -> None:
         found = self._discounts.get(video_id)
@@ -262,38 +329,24 @@ class StreamGuard(Generic[P]):
         if sign < 0 and not any(found.values()):
             self._discounts.pop(video_id, None)
 
-    def _shopper(self, user_id: str, at: int) -> _Shopper:
+    def _shopper(self, user_id: str) -> GuardedShopper:
         found = self._shoppers.get(user_id)
         if found is None:
-            found = _Shopper(at)
+            found = GuardedShopper(self._now, self._now)
             self._shoppers.put(user_id, found)
-        elif at < found.first:
-            found.first = at
+        else:
+            found.see(self._now)
         return found
 
-    def _video(self, video_id: str) -> _Video[P]:
+    def _video(self, video_id: str) -> GuardedVideo[P]:
         """Return a video as of now."""
         found = self._videos.get(video_id)
         if found is None:
-            bit = 1 << crc32(video_id.encode(errors="surrogatepass")) % MASK_BITS
-            found = _Video(self._now, self._config.free_newcomers, bit)
+            free = self._config.free_newcomers
+            found = GuardedVideo(self._now, video_bit(video_id), (Crowd(free), Crowd(free)))
             self._videos.put(video_id, found)
-            return found
-        passed = self._now - found.at
-        if passed >= LEAST_STEP_US:
-            found.at = self._now
-            found.fast *= 2.0 ** (-passed / FAST_US)
-            days = passed / SLOW_US
-            slow = 2.0**-days
-            found.slow *= slow
-            # At a constant rate the decayed count is what comes in 1 / ln 2 half-lives.
-            per_day = self._config.free_newcomers + GROWTH * found.newcomers * math.log(2)
-            found.newcomers *= slow
-            most = self._config.free_newcomers + per_day / 4
-            if found.tokens < most:
-                found.tokens = min(found.tokens + days * per_day, most)
-            else:
-                found.tokens = most + (found.tokens - most) * 2.0 ** (-passed / (6 * FAST_US))
+        else:
+            found.move(self._now, self._config.free_newcomers)
         return found
 
     def _move(self, at: int) -> None:
@@ -302,6 +355,10 @@ class StreamGuard(Generic[P]):
         passed = at - self._decayed_at
         if passed > MINUTE_US:
             decay = 2.0 ** (-passed / (7 * SLOW_US)) if self._decayed_at else 1.0
-            self._established *= decay
-            self._newcomers *= decay
+            self._choices = [decay * one for one in self._choices]
+            self._purchases *= decay
             self._decayed_at = at
+
+
+def _ratio(lower: float, higher: float) -> float:
+    return min((lower + 1) / (higher + 1), LARGEST_RATIO)

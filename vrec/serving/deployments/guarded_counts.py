@@ -10,7 +10,7 @@ from vrec.core.compute import pc
 from vrec.profiles.stores.fold import VideoLookup
 from vrec.profiles.update import ProfilesConfig
 from vrec.serving.observability import metrics
-from vrec.serving.trends.choice_guard import ChoiceGuard, QuarantineList
+from vrec.serving.trends.choice_guard import ChoiceGuard, GuardTables
 from vrec.serving.trends.follower import FollowedStore, TrendFollower
 from vrec.serving.trends.trending import TrendingCounts
 
@@ -35,7 +35,7 @@ class GuardedCounts:
             recorder: Recorder of metrics.
         """
         self._config, self._find, self._recorder = config, find, recorder
-        self._quarantine = QuarantineList(config.guard)
+        self._tables = GuardTables(config.guard)
         self._is_on = config.guard.on or config.guard.quarantine is not None
         self._recorded: dict[str, int] = {}
         self.trends: TrendFollower | None = None
@@ -47,14 +47,15 @@ class GuardedCounts:
         def make() -> TrendingCounts:
             guard = None
             if self._is_on:
-                guard = ChoiceGuard(self._config.guard, profiles.video, self._quarantine.user_ids)
+                tables = self._tables
+                guard = ChoiceGuard(self._config.guard, profiles.video, tables.user_ids, tables.announced)
             return TrendingCounts(self._config.trending, profiles.user.interest, self._find, guard=guard)
 
         self.trends = TrendFollower(store, make)
 
-    async def follow_quarantine(self) -> bool:
-        """Look at the quarantine, and return whether it has changed; trends are counted again then."""
-        if not await self._quarantine.follow():
+    async def follow_tables(self) -> bool:
+        """Look at the guard's tables, and return whether they have changed; trends are counted again then."""
+        if not await self._tables.follow():
             return False
         if self.trends is not None:
             await self.trends.count_again()
@@ -62,7 +63,7 @@ class GuardedCounts:
 
     def without_quarantined(self, events: pa.Table) -> pa.Table:
         """Return EVENTS without those of shoppers in quarantine."""
-        held = self._quarantine.user_ids
+        held = self._tables.user_ids
         if not held:
             return events
         return events.filter(pc.invert(pc.is_in(events["user_id"], value_set=pa.array(sorted(held)))))

@@ -104,7 +104,7 @@ class ProfilesDeployment(StoredShoppers):
         self._opened = await asyncio.to_thread(
             open_own_store, self._config, self._tenant, self._find, profiles
         )
-        await self._guarded.follow_quarantine()
+        await self._guarded.follow_tables()
         self._guarded.open(self._opened, profiles)
         await self._begin_counting()
         if isinstance(self._config.store, SqliteConfig):
@@ -288,7 +288,7 @@ class ProfilesDeployment(StoredShoppers):
 
     async def _follow_logs(self) -> bool:
         """Count what is new in the logs, and return whether there is more; one short read if nothing is."""
-        if await self._guarded.follow_quarantine():
+        if await self._guarded.follow_tables():
             self._count_again(self._arms.start)
             self._followed = None
         ends = await self._ends()

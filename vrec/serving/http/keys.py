@@ -134,6 +134,19 @@ class ApiKeyring:
                 raise HttpProblem(403, "forbidden", "this service has no secret that signs shoppers")
             self._tokens.check(token, user_ids)
 
+    def check_surfaces(self, request: Request, surfaces: Iterable[str], reserved: str | None) -> None:
+        """Raise HttpProblem if a browser key sends events of a surface that is the shop's server's.
+
+        Args:
+            request: The request.
+            surfaces: Surfaces of its events.
+            reserved: Surface that no page may send; None for no such surface.
+        """
+        key: ApiKey | None = request.state.key
+        if key is not None and key.is_browser and reserved is not None and reserved in surfaces:
+            detail = f"a page may send no events of the surface {reserved}: that is for the shop's server"
+            raise HttpProblem(403, "forbidden", detail)
+
     def with_handle(self, handle: str) -> ApiKey | None:
         """Return the key of a handle if it is still accepted, or None."""
         self._reload()

@@ -137,9 +137,8 @@ class TrendingCounts:
                     yield _pair(event.user_id, ANYTHING), ANYTHING, "click", event.at
             elif event.kind in _UNDOING:
                 yield key, event.video_id, event.kind, event.at
-            elif event.kind == "watch" and guard is not None:
-                # It chooses nothing, but counts among the watches of the video.
-                guard.admits(key, event, facts.get(event.video_id))
+            if guard is not None and interest <= 0:
+                guard.take_note(key, event, facts.get(event.video_id))
         if guard is not None:
             for event in guard.released():
                 yield _pair(event.user_id, event.video_id), event.video_id, event.kind, event.at

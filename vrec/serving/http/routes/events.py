@@ -81,6 +81,7 @@ def _add_events(
         rows = [_row_of(event, now) for event in _events_of(sent)]
         if keys is not None:
             keys.check_shopper(request, shopper_token, (row[1] for row in rows))
+            keys.check_surfaces(request, (row[8] for row in rows), config.guard.orders_surface)
         rows = await _with_linked_accounts(sent, rows, backend)
         applied = await backend.apply(rows)
         unused = backend.links.unused(rows)
