@@ -26,7 +26,7 @@ from sklearn.metrics import average_precision_score
 from vrec.core.compute import pc
 from vrec.core.schema import EVENTS, TIMESTAMP, conform
 from vrec.events.datasets import kuairand_pure, microlens_50k, movielens_100k
-from vrec.events.plain_files import read_lists
+from vrec.events.plain_files import read_lists, read_pairs
 from vrec.robustness.attacks.groups import GROUPS
 from vrec.robustness.attacks.model_aware import plan_attack
 from vrec.robustness.attacks.profiles import AttackPlan, FakeProfiles
@@ -35,11 +35,13 @@ from vrec.robustness.behavior.log import BehaviorLog
 from vrec.robustness.behavior.suspects import SuspicionParts, suspicion_parts
 from vrec.robustness.watched import WatchedVideos
 
-TUNED = ("click_farm", "bandwagon", "obfuscated")
-UNSEEN = ("reverse", "love_hate", "aware_item_knn", "ring", "lockstep", "copies")
-TUNE_SETS, TEST_SETS = ("ml100k", "beauty5"), ("ml100k", "beauty5", "kuairand", "microlens50k")
-TUNE_SEEDS, TEST_SEEDS = (0, 1), (20, 21)
-RATES = (0.01, 0.03, 0.05)
+TUNED = ("click_farm", "bandwagon", "obfuscated", "ring", "hired")
+UNSEEN = ("reverse", "love_hate", "aware_item_knn", "lockstep", "copies", "campaign", "slow")
+TUNE_SETS = ("ml100k", "beauty5", "microlens50k")
+TEST_SETS = ("kuairand", "lastfm", "sport")
+PAIR_FILES = {"lastfm": "lastfm_social/ratings.txt", "sport": "disencdr/sport_phone_train.txt"}
+TUNE_SEEDS, TEST_SEEDS = (0, 1), (30, 31, 32, 33, 34)
+RATES = (0.01, 0.05)
 SHOPPERS = 2000
 HEAVY_SHARE = 0.01
 LOCKSTEP_US = 6 * 3_600_000_000
@@ -70,7 +72,10 @@ class PlantedCase:
 def read(folder: Path, name: str, seed: int) -> RealLog:
     """Return at most SHOPPERS shoppers of a public set, drawn at random."""
     readers = {"ml100k": movielens_100k, "kuairand": kuairand_pure, "microlens50k": microlens_50k}
-    data = read_lists(folder / "beauty5" / "inter.json") if name == "beauty5" else readers[name](folder)
+    if name in PAIR_FILES:
+        data = read_pairs(folder / PAIR_FILES[name])
+    else:
+        data = read_lists(folder / "beauty5" / "inter.json") if name == "beauty5" else readers[name](folder)
     users = pc.unique(data.events["user_id"])
     drawn = np.random.default_rng(seed).permutation(len(users))[:SHOPPERS]
     events = data.events.filter(pc.is_in(data.events["user_id"], value_set=users.take(pa.array(drawn))))
@@ -97,8 +102,9 @@ def _disguise(
 ) -> pa.Table:
     """Return EVENTS of one fake shopper: those of a real one with the videos of the profile."""
     names = log.videos.to_pylist()
+    shared = profiles.promotes and profiles.shares_target
     own = [names[column] for column in profiles.fillers[account]]
-    own = [str(name) for name in rng.permutation([*own, profiles.target] if profiles.promotes else own)]
+    own = [str(name) for name in rng.permutation([*own, profiles.target] if shared else own)]
     lengths = log.lengths
     near = np.argsort(np.abs(lengths - len(own)) + rng.random(len(lengths)), kind="stable")[:50]
     donor = int(rng.choice(near))

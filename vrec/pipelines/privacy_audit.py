@@ -19,6 +19,7 @@ from vrec.evaluation.attacks.membership import membership_inference
 from vrec.evaluation.attacks.neighbor_changes import neighbor_changes
 from vrec.evaluation.attacks.results import FitModel
 from vrec.events.interactions import aggregate_interactions
+from vrec.pipelines.fit.private import require_no_defence
 from vrec.pipelines.inputs import InputPaths, read_inputs
 from vrec.privacy.config import AuditConfig
 from vrec.retrieval.base import MatrixRecommender
@@ -43,7 +44,7 @@ def audit_privacy(
         attributes: Table with `user_id` and columns of attributes of two values each, if any.
 
     Raises:
-        ConfigError: The model cannot be attacked in this way, or not be fitted privately.
+        ConfigError: The model cannot be attacked in this way, or not be fitted privately with these settings.
         EvaluationError: An attribute has too few shoppers.
         EventsError, SchemaError, SourceError, FitError: The input cannot be used.
     """
@@ -52,6 +53,7 @@ def audit_privacy(
             f"vrec privacy audit attacks {', '.join(PRIVATE_KINDS)}, and the model is {model}",
             fix="give one of these",
         )
+    require_no_defence(settings)
     data = read_inputs(inputs, settings.events, settings.fit.modality)
     audit, privacy, config = settings.privacy.audit, settings.privacy, settings.retrieval
     interactions = _sample(aggregate_interactions(data.interactions, settings.events.interest), audit)

@@ -108,6 +108,29 @@ def test_other_numbers_are_refused_and_spend_nothing(log, epsilon, capsys):
     assert not list(log.glob("*.jsonl"))
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "robustness.defence.drop_promoted=true",
+        "robustness.defence.clip_videos=20",
+        "robustness.defence.shopper_weights=w.parquet",
+        "retrieval.ease.median_groups=5",
+        "events.quarantine=w.parquet",
+        "events.gates.policy=cut",
+    ],
+)
+def test_defences_that_depend_on_all_shoppers_are_refused_with_epsilon(log, setting, capsys):
+    fit = arguments(log, "model", "--privacy.epsilon", "4", "--set", setting)
+    for command in (fit, ["train", "ranker", *fit[3:]], ["privacy", "audit", *fit[1:7], *fit[9:]]):
+        assert run(command) == 2
+        error = capsys.readouterr().err
+        name = setting if "gates" in setting else setting.split("=")[0]
+        assert "privacy.epsilon is 4" in error
+        assert f"leave {name} out" in error
+    assert not list(log.glob("*.jsonl"))
+    assert not (log / "model").exists()
+
+
 @pytest.mark.parametrize("command", [["train", "encoder"], ["evaluate"]])
 def test_commands_without_a_private_form_refuse_epsilon(log, command, capsys):
     options = ["--events", str(log / "events.parquet"), "--out", str(log / "x")]

@@ -19,7 +19,7 @@ from vrec.pipelines.federated.client import ShardSource
 from vrec.pipelines.federated.rounds import CHECKPOINT_FOLDER, FederatedResult, FederatedRun
 from vrec.pipelines.federated.sources import PrivateSource, RankerSource, RecommenderSource
 from vrec.pipelines.federated.tables import client_tables
-from vrec.pipelines.fit.private import UNIT
+from vrec.pipelines.fit.private import UNIT, require_no_defence
 from vrec.pipelines.inputs import InputPaths, read_videos
 from vrec.pipelines.output import lock_folder
 from vrec.privacy.config import require_no_epsilon
@@ -143,6 +143,7 @@ def _recommender_fit(
     ids = IdVocabulary.from_columns(read_videos(videos).column("video_id"))
     if not len(ids):
         raise SourceError(f"{videos}: the catalog has no videos")
+    require_no_defence(settings)
     privacy, task = settings.privacy, _recommender_task(model, settings, ids)
     source = RecommenderSource if privacy.epsilon is None else PrivateSource
     sources = {name: source(one, settings, model, ids.ids) for name, one in tables.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 from vrec.config.settings import Settings
 from vrec.core.artifact import read_artifact
-from vrec.core.errors import PrivacyError
+from vrec.core.errors import ConfigError, PrivacyError
 from vrec.core.tables import StorageFolder
 from vrec.core.uris import absolute_uri
 from vrec.pipelines.gates import GateOptions
@@ -29,6 +29,36 @@ def ledger_path(events: str, settings: Settings) -> str:
     return settings.privacy.ledger or events.rstrip("/") + LEDGER_ENDING
 
 
+def require_no_defence(settings: Settings) -> None:
+    """Check that a private fit has no defence by which a shopper counts as others' events say.
+
+    The noise covers what one shopper's own interactions add. A weight, a cut or a median that depends on the
+    events of all would let one shopper change how much others count, which no noise here covers. That a table
+    of weights was made of other events cannot be told from the table. `clip_videos` would be sound, and is
+    refused since private fits limit shoppers in their own way.
+
+    Raises:
+        ConfigError: One of these settings is on.
+    """
+    defence = settings.robustness.defence
+    on = {
+        "robustness.defence.drop_promoted": defence.drop_promoted,
+        "robustness.defence.clip_videos": defence.clip_videos is not None,
+        "robustness.defence.shopper_weights": defence.shopper_weights is not None,
+        "retrieval.ease.median_groups": settings.retrieval.ease.median_groups > 1,
+        "events.quarantine": settings.events.quarantine is not None,
+        "events.gates.policy=cut": settings.events.gates.policy == "cut",
+    }
+    if settings.privacy.epsilon is None or not any(on.values()):
+        return
+    names = ", ".join(name for name, is_on in on.items() if is_on)
+    raise ConfigError(
+        f"privacy.epsilon is {settings.privacy.epsilon:g}, and a private fit cannot have {names}",
+        fix=f"leave {names} out; a private fit limits what each shopper counts by privacy.count_videos and "
+        "privacy.pair_videos. Or leave privacy.epsilon out",
+    )
+
+
 def fit_with_privacy(inputs: InputPaths, out: str, settings: Settings, *, model: str) -> dict[str, Any]:
     """Fit the recommender named `model` privately in this process, and write it to the folder `out`.
 
@@ -37,10 +67,11 @@ def fit_with_privacy(inputs: InputPaths, out: str, settings: Settings, *, model:
 
     Raises:
         PrivacyError: The budget is spent, or the ledger is damaged.
-        ConfigError: The model has no private form, or needs the catalog.
+        ConfigError: The model has no private form, or needs the catalog, or a defence is on.
         EventsError, SchemaError, SourceError, FitError: The input cannot be used.
         OutputError: The folder or the ledger cannot be written.
     """
+    require_no_defence(settings)
     out, privacy = absolute_uri(out), settings.privacy
     ledger = PrivacyLedger(ledger_path(inputs.events, settings))
     StorageFolder(out).check_writable()

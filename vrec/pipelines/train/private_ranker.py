@@ -8,7 +8,7 @@ from vrec.config.settings import Settings
 from vrec.core.tables import StorageFolder
 from vrec.core.types import CatalogContent
 from vrec.core.uris import absolute_uri
-from vrec.pipelines.fit.private import ledger_path, privacy_promise
+from vrec.pipelines.fit.private import ledger_path, privacy_promise, require_no_defence
 from vrec.pipelines.inputs import InputPaths, consent_report, input_fingerprint, read_inputs
 from vrec.pipelines.train.data_parallel import CHECKPOINTS
 from vrec.privacy.ledger import PrivacyLedger
@@ -30,10 +30,11 @@ def train_private_ranker(inputs: InputPaths, out: str, settings: Settings) -> di
 
     Raises:
         PrivacyError: The budget is spent, or the ledger is damaged.
-        ConfigError: A head has no private form.
+        ConfigError: A head has no private form, or a defence is on.
         EventsError, SchemaError, SourceError, RankError: The input cannot be used.
         OutputError: The folder or the ledger cannot be written.
     """
+    require_no_defence(settings)
     out, privacy, config = absolute_uri(out), settings.privacy, settings.train.ranker
     check_private_ranker(config)
     folder, ledger = StorageFolder(out), PrivacyLedger(ledger_path(inputs.events, settings))

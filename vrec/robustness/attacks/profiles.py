@@ -38,6 +38,8 @@ class FakeProfiles:
     loves: int = 1
     """Strength of the events with the target: 0 a click alone, 1 also a complete watch and a like, and each
     further one a click of another session."""
+    shares_target: bool = True
+    """Whether every profile has the target; if not, the fillers have all that a profile promotes."""
 
 
 @dataclass(frozen=True)

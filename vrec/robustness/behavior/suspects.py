@@ -14,6 +14,7 @@ from vrec.core.schema import TIMESTAMP
 from vrec.robustness.behavior.activity import activity_ranks, activity_scores, tails
 from vrec.robustness.behavior.audience import AudienceScores, audience_scores
 from vrec.robustness.behavior.config import SuspectsConfig
+from vrec.robustness.behavior.coordination import CoordinatedGroup, group_scores
 from vrec.robustness.behavior.dense_blocks import DenseBlock, dense_blocks
 from vrec.robustness.behavior.features import DAY_US, HOUR_US, REASONS, shopper_features
 from vrec.robustness.behavior.lockstep import choice_surprise, first_choices
@@ -41,8 +42,8 @@ that tell in those that do not."""
 USUAL_PART, LARGEST_PART = 1.5, 10.0
 """Deviations of a part that count for nothing, as one shopper in ten has them, and the most that count."""
 PART_WEIGHTS = {
-    **{"taste": 0.5, "times": 0.5, "watching": 0.5, "audience": 1.0, "promotion": 2.0, "block": 1.0},
-    "devices": 1.0,
+    **{"taste": 0.5, "times": 0.5, "watching": 0.5, "audience": 1.0, "promotion": 1.5, "block": 1.0},
+    **{"group": 2.0, "devices": 1.0},
 }
 """Weights of the parts of a score, chosen by `benchmarks/suspects.py --tune`: what shoppers do alone counts
 less, since honest ones are odd too."""
@@ -51,10 +52,14 @@ BLOCK_UNITS, LEAST_FILLED = 15.0, 0.3
 that is no news: blocks of taste are filled as much."""
 LEAST_PROMOTION = -4.0
 """Log odds of a video to be promoted from which its odd shoppers are suspected."""
-PROMOTION_WINDOW, LEAST_AUDIENCE = 60, 4
+PROMOTION_WINDOW, LEAST_AUDIENCE = 60, 5
 """Videos that each is compared with, and fewest shoppers of a promoted video."""
-LEAST_AUDIENCE_SCALE = 1.0
-"""Least deviation by which distances of audiences are measured, since most are 0 in a sparse log."""
+MOST_AUDIENCE_SHARE, LEAST_ODD = 0.1, 0.7
+"""Largest share of all shoppers who watched a promoted video, and least share of its shoppers that are odd in
+the direction of all, as for the defence of fits."""
+LEAST_AUDIENCE_SCALE, LEAST_ISOLATION_SCALE = 1.0, 0.01
+"""Least deviations by which distances of audiences, and isolation, are measured, since most are equal in a
+sparse log."""
 TELLING_TAIL = 2.5
 """Size of a feature's tail from which it is named as a reason: one shopper in twelve is as far out."""
 MOST_REASONS = 4
@@ -74,6 +79,7 @@ class SuspicionParts:
     """(S,) scores by part."""
     audience: AudienceScores
     blocks: list[DenseBlock]
+    groups: list[CoordinatedGroup]
 
     def scores(self) -> Floats:
         """Return the (S,) weighted sums of the parts."""
@@ -100,9 +106,10 @@ def suspicion_parts(log: BehaviorLog, devices: pa.Table | None = None) -> Suspic
     parts["audience"] = activity_scores(audience.scores, log.lengths, LEAST_AUDIENCE_SCALE)
     parts["promotion"] = _promotion_scores(log)
     parts["block"] = in_blocks
+    parts["group"], groups = group_scores(log.watched)
     if devices is not None:
         parts["devices"] = activity_scores(_device_scores(log, devices), log.lengths)
-    return SuspicionParts(log.shoppers, names, table, parts, audience, blocks)
+    return SuspicionParts(log.shoppers, names, table, parts, audience, blocks, groups)
 
 
 def find_suspects(
@@ -166,28 +173,34 @@ def _alone(names: tuple[str, ...], ranks: Floats, log: BehaviorLog) -> dict[str,
     for group, members in FEATURE_GROUPS.items():
         columns = [column for column, name in enumerate(names) if name in members]
         if columns:
-            found[group] = activity_scores(_isolation(ranks[:, columns]), log.lengths)
+            found[group] = activity_scores(_isolation(ranks[:, columns]), log.lengths, LEAST_ISOLATION_SCALE)
     return found
 
 
 def _promotion_scores(log: BehaviorLog) -> Floats:
     """Return the (S,) log odds above LEAST_PROMOTION of the most promoted video of each shopper.
 
-    It counts as far as the shopper is odd in the direction of that video's shoppers; see `promoted`.
+    It counts as far as the shopper is odd in the direction of that video's shoppers; see `promoted`. Who has
+    more videos has more chances of such a one, and so the logarithm of their number over the median is taken
+    off.
     """
     matrix = log.watched
     watched = WatchedVideos(log.shoppers, log.videos, matrix, 0, 0)
     ranks = log.taste_ranks
     statistics = video_statistics(watched, ranks, PROMOTION_WINDOW)
-    odds = np.clip(promotion_scores(statistics) - LEAST_PROMOTION, 0, LARGEST_PART + USUAL_PART)
-    odds[watched.counts < LEAST_AUDIENCE] = 0
     directions, signs = statistics[:, :LEANINGS], ranks - 0.5
     columns = matrix.indices
     rows = np.repeat(np.arange(len(log.shoppers)), np.diff(matrix.indptr))
     along = (signs[rows] * directions[columns]).sum(axis=1)
     size = np.sqrt((signs[rows] ** 2).sum(axis=1) * (directions[columns] ** 2).sum(axis=1))
+    odd = np.bincount(columns, along > 0, minlength=len(log.videos)) / np.maximum(watched.counts, 1)
+    able = (watched.counts >= LEAST_AUDIENCE) & (odd >= LEAST_ODD)
+    able &= watched.counts <= MOST_AUDIENCE_SHARE * len(log.shoppers)
+    chances = np.log(np.maximum(log.lengths / np.median(log.lengths.clip(1)), 1))
+    odds = promotion_scores(statistics)[columns] - LEAST_PROMOTION - chances[rows]
+    odds = np.where(able[columns], np.clip(odds, 0, LARGEST_PART + USUAL_PART), 0)
     scores = np.zeros(len(log.shoppers))
-    np.maximum.at(scores, rows, odds[columns] * np.clip(along / np.maximum(size, 1e-9), 0, 1))
+    np.maximum.at(scores, rows, odds * np.clip(along / np.maximum(size, 1e-9), 0, 1))
     return scores
 
 
@@ -240,6 +253,12 @@ def _reasons(found: SuspicionParts, log: BehaviorLog, row: int) -> str:
         reasons.append(
             f"one of {len(block.shoppers):,} shoppers who choose the same {len(block.columns):,} videos, "
             f"{block.filled:.0%} of the pairs more than chance explains"
+        )
+    if found.parts["group"][row] > USUAL_PART:
+        group = max((one for one in found.groups if row in one.shoppers), key=lambda one: one.score)
+        reasons.append(
+            f"one of {len(group.shoppers):,} shoppers who share {len(group.videos):,} videos and are "
+            f"{group.exclusive:.0%} of those who choose them"
         )
     video = int(found.audience.videos[row])
     if video >= 0 and found.parts["audience"][row] > 2:
