@@ -10,6 +10,7 @@ import pytest
 from tests.bundles import shop, shop_parts, text_embeddings
 from vrec.bundle.bundle import ServingBundle
 from vrec.cli.main import run
+from vrec.core.compute import pc
 from vrec.core.errors import FitError
 from vrec.core.tables import MANIFEST, TABLE_FORMAT, StorageFolder
 from vrec.encoders.build import encoder_names
@@ -181,6 +182,25 @@ def test_copies_and_suspicious_videos_are_noted_and_held_back_if_asked(folders, 
         rows = bundle.videos.select(["video_id", "published_at"]).to_pylist()
         dates = {row["video_id"]: row["published_at"] for row in rows}
         assert (dates[later] == dates[first]) is bool(held)
+
+
+def test_a_fit_of_content_does_not_count_embeddings_that_are_held_back(folders, tmp_path, capsys):
+    doubtful = shop().embeddings.column("entity_id")[2].as_py()
+    write_embeddings(tmp_path / "tables", EmbedConfig(batch_size=7), suspicious={doubtful: "views disagree"})
+    tables = [f"--{name}={folders / name.upper()}.parquet" for name in ("events", "videos")]
+    more = [*tables, f"--embeddings={tmp_path / 'tables'}", "--set", "retrieval.content.attributes_share=0"]
+    recommended = []
+    for number, setting in enumerate(("[]", "[suspicious]")):
+        out = str(tmp_path / f"m{number}")
+        held = ["--set", f"bundle.hold_back={setting}", "--json"]
+        assert run(["fit", "--model=content", *more, f"--out={out}", *held]) == 0
+        done = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert done.get("held_back", {}) == ({doubtful: "views disagree"} if number else {})
+        model = load_recommender(out)
+        lists = model.recommend(shop().events.column("user_id").unique().to_pylist(), 100)
+        scores = lists.filter(pc.equal(lists["video_id"], doubtful))["score"].to_pylist()
+        recommended.append(any(score != 0 for score in scores))
+    assert recommended == [True, False]
 
 
 def test_fingerprints_without_an_embedding_that_has_them_are_refused(folders, tmp_path, capsys):

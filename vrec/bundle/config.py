@@ -29,7 +29,8 @@ class BundleConfig(BaseConfig):
     hold_back: tuple[Literal["copies", "suspicious"], ...] = ()
     """Videos whose content earns them nothing: `copies`, the later ones of near-duplicates, and `suspicious`
     ones, as `vrec embed` found them. They have no vector in the bundle, and a copy the publishing date of the
-    first, so that it is not new; what shoppers do still counts. Empty, the default, only notes them."""
+    first, so that it is not new; what shoppers do still counts. `vrec fit` reads it too, and counts no
+    embedding of theirs. Empty, the default, only notes them."""
     fingerprints: bool = False
     """Whether the bundle has the fingerprints of its videos, by which the service tells whether an uploaded
     one is a copy (`serve.security.copies`); about 3 kB per video on disk, and in the memory of each

@@ -12,13 +12,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from vrec.bundle.bundle import ServingBundle
-from vrec.bundle.held_back import (
-    ContentFindings,
-    content_findings,
-    held_back,
-    with_first_dates,
-    without_vectors,
-)
+from vrec.bundle.held_back import with_first_dates
 from vrec.bundle.inputs import BundleInputs, validate_inputs
 from vrec.bundle.write import check_new_folder, write_bundle
 from vrec.config.settings import Settings
@@ -33,6 +27,7 @@ from vrec.events.creators import follows_from_events
 from vrec.events.interactions import aggregate_interactions
 from vrec.pipelines.fit.local import fit_model
 from vrec.pipelines.gates import GateOptions
+from vrec.pipelines.held_content import find_held, hold_back_content
 from vrec.pipelines.inputs import InputData, InputPaths, inputs_report, log_end, read_inputs
 from vrec.privacy.config import require_no_epsilon
 from vrec.profiles.creators import creator_statistics
@@ -89,8 +84,10 @@ def make_bundle(
     if data.content is None or data.content.videos is None:
         raise BundleError("no VIDEOS: what is there to recommend?", fix="give --videos a VIDEOS table")
     interactions = aggregate_interactions(data.interactions, settings.events.interest)
-    findings = _content_findings(inputs.embeddings, data.content.videos)
-    held = held_back(findings, settings.bundle)
+    findings = find_held(inputs.embeddings, data.content.videos)
+    data, held = hold_back_content(data, inputs.embeddings, settings.bundle)
+    assert data.content is not None
+    assert data.content.videos is not None
     copies = findings.copies if "copies" in settings.bundle.hold_back else {}
     fitted = load_recommender(recommender) if recommender else None
     is_private = fitted is not None and fitted.released_counts is not None
@@ -98,7 +95,7 @@ def make_bundle(
         videos=with_first_dates(data.content.videos, copies),
         ranker=load_ranker(ranker) if ranker else None,
         profiles=settings.train.ranker.profiles,
-        fused=without_vectors(data.content.embeddings, held),
+        fused=data.content.embeddings,
         fingerprints=_fingerprints(inputs.embeddings) if settings.bundle.fingerprints else None,
         held_back=held,
         texts=read_embeddings(inputs.embeddings, "text") if inputs.embeddings else None,
@@ -131,11 +128,6 @@ def make_bundle(
     summary = _summary(bundle) | inputs_report(data)
     summary |= {"copies": dict(findings.copies), "suspicious": dict(findings.suspicious), "held_back": held}
     return {"out": out, **summary, "seconds": round(time.perf_counter() - begun, 3)}
-
-
-def _content_findings(embeddings: str | None, videos: pa.Table) -> ContentFindings:
-    """Return what the run that made the embeddings found about VIDEOS; nothing without embeddings."""
-    return content_findings((read_manifest(embeddings) or {}) if embeddings else {}, videos)
 
 
 def _fingerprints(embeddings: str | None) -> pa.Table:

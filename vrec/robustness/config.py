@@ -23,6 +23,12 @@ class PromotedConfig(BaseConfig):
     most_share: float = Field(default=0.1, gt=0, le=1)
     """Largest share of all shoppers with which a video can count as promoted: one that more have watched owes
     little to fake shoppers."""
+    least_shown: float = Field(default=3.5, ge=0, allow_inf_nan=False)
+    """Least share of `item_knn`'s lists of ten that show a promoted video, in units of its share of the
+    shoppers; others are left alone, as they gain little. It costs a fit of item_knn where a video looks
+    promoted; 0 leaves nothing alone."""
+    sure_score: float = Field(default=2.0, allow_inf_nan=False)
+    """Score from which a video counts as promoted however seldom lists show it."""
     window: int = Field(default=60, ge=10)
     """Number of videos with about as many shoppers that a video is compared with."""
 

@@ -74,6 +74,33 @@ def test_a_new_video_that_fakes_promote_is_found(attack):
     assert found.left_out.num_rows == found.report["promoted"]["interactions"]
 
 
+@pytest.mark.parametrize(
+    ("share", "sure", "is_kept"),
+    [(0.4, 99.0, True), (0.2, 99.0, False), (0.2, -99.0, True), (None, 99.0, False)],
+)
+def test_a_promoted_video_that_lists_hardly_show_is_left_alone_unless_it_is_sure(share, sure, is_kept):
+    _, table = attacked("random")
+    # 24 of 264 shoppers have it: 3.5 times as many lists are .318 of all.
+    promoted = PromotedConfig(most_share=0.5, least_shown=3.5, sure_score=sure)
+    config = DefenceConfig(drop_promoted=True, promoted=promoted)
+    found = defend(table, config, shown=lambda: {} if share is None else {"new-video": share})
+    report = found.report["promoted"]
+    assert ("new-video" in [row["video_id"] for row in report["first"]]) == is_kept
+    dropped = pc.sum(pc.equal(found.left_out["video_id"], "new-video")).as_py() or 0
+    assert (dropped > 0) == is_kept
+    everything = defend(table, config)
+    assert report["videos"] + report["left_alone"] == everything.report["promoted"]["videos"]
+    assert everything.report["promoted"]["left_alone"] == 0
+
+
+def test_lists_are_not_made_where_no_video_looks_promoted():
+    def unused():
+        raise AssertionError
+
+    config = DefenceConfig(drop_promoted=True, promoted=PromotedConfig(score=99.0))
+    assert defend(shop(), config, shown=unused).left_out.num_rows == 0
+
+
 def test_what_is_found_does_not_depend_on_the_order_of_the_rows():
     _, table = attacked("random")
     order = np.random.default_rng(0).permutation(table.num_rows)

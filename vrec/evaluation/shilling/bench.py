@@ -22,6 +22,7 @@ from vrec.events.interactions import aggregate_interactions, weigh_events
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import RetrievalConfig
 from vrec.retrieval.registry import build_recommender
+from vrec.retrieval.shown_videos import shown_videos
 from vrec.robustness.attacks.events import attack_events
 from vrec.robustness.attacks.model_aware import ATTACKS, plan_attack
 from vrec.robustness.attacks.profiles import AttackPlan
@@ -133,7 +134,7 @@ def run_bench(
     _check_names("model", models, BENCH_MODELS)
     shop = draw_shop(interactions, config, config.targets)
     sides = [_fit_side(kind, retrieval, shop) for kind in models]
-    defended = defend(shop.train, robustness.defence)
+    defended = defend(shop.train, robustness.defence, shown=lambda: shown_videos(shop.train))
     rng = np.random.default_rng(config.seed)
     rows: list[AttackRow] = []
     for attack in attacks:
@@ -190,7 +191,8 @@ def _attack_rows(
     events = attack_events(plan_attack(case.attack, plan), plan.log, plan.rng)
     fakes = aggregate_interactions(weigh_events(events, interest), interest)
     attacked = defend(pa.concat_tables([shop.train, fakes]), DefenceConfig())
-    defended = defend(attacked.interactions, robustness.defence)
+    both = attacked.interactions
+    defended = defend(both, robustness.defence, shown=lambda: shown_videos(both))
     ours = _with_target(fakes, plan.target)
     left = _with_target(_of_shoppers(defended.interactions, pc.unique(fakes["user_id"])), plan.target)
     column = plan.log.column(plan.target)

@@ -7,6 +7,7 @@ import pyarrow as pa
 from vrec.core.schema import TIMESTAMP
 from vrec.core.table_batches import open_table
 from vrec.events.hiding import HIDES
+from vrec.retrieval.shown_videos import shown_videos
 from vrec.robustness.config import DefenceConfig
 from vrec.robustness.defences.fit import DefendedInteractions, defend
 
@@ -24,11 +25,12 @@ def defend_inputs(interactions: pa.Table, config: DefenceConfig) -> DefendedInte
     if config.shopper_weights is not None:
         batches = open_table(config.shopper_weights)
         weights = pa.Table.from_batches(batches, batches.schema)
-    defended = defend(interactions, config, weights)
+    defended = defend(interactions, config, weights, lambda: shown_videos(interactions, weights))
     if promoted := defended.report.get("promoted"):
         _log.info(
-            "%s videos look promoted: %s interactions are left out",
+            "%s videos look promoted, and %s more that lists hardly show: %s interactions are left out",
             f"{promoted['videos']:,}",
+            f"{promoted['left_alone']:,}",
             f"{promoted['interactions']:,}",
         )
     return defended

@@ -28,6 +28,7 @@ from vrec.pipelines.fit.local import (
 )
 from vrec.pipelines.fit.sharded import TRIALS, fit_shards, large_shards, trials_folder
 from vrec.pipelines.gates import GateOptions
+from vrec.pipelines.held_content import hold_back_content
 from vrec.pipelines.inputs import InputData, InputPaths, inputs_report, read_inputs
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.batch import BatchRecommender, newest_at, popular_fallback
@@ -61,7 +62,11 @@ def fit(
         if done is not None:
             return done
     data = read_inputs(inputs, settings.events, settings.fit.modality, GateOptions(out))
-    return fit_inputs(data, out, settings, model=model, address=address)
+    data, held = hold_back_content(data, inputs.embeddings, settings.bundle)
+    if held:
+        _log.info("%s videos are held back: their embeddings do not count", f"{len(held):,}")
+    done = fit_inputs(data, out, settings, model=model, address=address)
+    return done | ({"held_back": held} if held else {})
 
 
 def fit_inputs(

@@ -60,12 +60,12 @@ def trials_folder(out: str, address: str | None) -> str | None:
 def large_shards(paths: InputPaths, settings: Settings, address: str | None) -> EventShards | None:
     """Return the shards of events that are to be weighed by tasks; None where this process reads them.
 
-    It reads events that are few, linked to accounts of other domains, defended against fake shoppers, or
-    without shoppers in quarantine.
+    It reads events that are few, linked to accounts of other domains, defended against fake shoppers,
+    without shoppers in quarantine, or with videos that are held back.
     """
     if paths.dataset is not None or paths.links is not None or paths.mapping:
         return None
-    if settings.events.quarantine is not None:
+    if settings.events.quarantine is not None or settings.bundle.hold_back:
         return None
     table = open_shards(paths.events)
     if table is None or (address is None and table.rows <= settings.events.shards.local_events):

@@ -110,8 +110,10 @@ def coordinated_groups(watched: sparse.csr_matrix) -> list[CoordinatedGroup]:
 
 
 def _edges(watched: sparse.csr_matrix) -> tuple[tuple[Ints, int], tuple[Ints, int]]:
+    """Return the shopper of each choice with their number, and the same of the video."""
     shoppers, videos = watched.shape
-    return (np.repeat(np.arange(shoppers), np.diff(watched.indptr)), shoppers), (watched.indices, videos)
+    rows = np.repeat(np.arange(shoppers), np.diff(watched.indptr))
+    return (rows, shoppers), (watched.indices.astype(np.int64), videos)
 
 
 def _partners(watched: sparse.csr_matrix, counts: Ints) -> tuple[Ints, Floats]:

@@ -1,5 +1,6 @@
 """Defences of a fit against fake shoppers: interactions that it leaves out, and weights of shoppers."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 
 from vrec.core.compute import pc
 from vrec.robustness.config import DefenceConfig
-from vrec.robustness.defences.promoted import find_promoted, split_promotion
+from vrec.robustness.defences.promoted import find_promoted, keep_shown, split_promotion
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,10 @@ class DefendedInteractions:
 
 
 def defend(
-    interactions: pa.Table, config: DefenceConfig, weights: pa.Table | None = None
+    interactions: pa.Table,
+    config: DefenceConfig,
+    weights: pa.Table | None = None,
+    shown: Callable[[], Mapping[str, float]] | None = None,
 ) -> DefendedInteractions:
     """Return INTERACTIONS as a fit is to count them.
 
@@ -34,14 +38,21 @@ def defend(
         interactions: INTERACTIONS, one row per shopper and video.
         config: Defences.
         weights: user_id and weight of shoppers by the shop itself or by a detector, if any.
+        shown: Share of the lists that show each video, without the defence; called only if a video looks
+            promoted. None leaves no promoted video alone for being hardly shown.
     """
     report: dict[str, Any] = {}
     left_out = interactions.slice(0, 0)
     if config.drop_promoted:
         promoted = find_promoted(interactions, config.promoted)
+        looked = promoted.found.num_rows
+        if looked and shown is not None and config.promoted.least_shown > 0:
+            shoppers = pc.count_distinct(interactions["user_id"]).as_py()
+            promoted = keep_shown(promoted, shown(), shoppers, config.promoted)
         interactions, left_out = split_promotion(interactions, promoted)
         report["promoted"] = {
             "videos": promoted.found.num_rows,
+            "left_alone": looked - promoted.found.num_rows,
             "interactions": promoted.pairs.num_rows,
             "first": promoted.found.slice(0, 20).to_pylist(),
         }

@@ -8,6 +8,7 @@ out, the interactions of the shoppers who are odd in its direction are left out 
 interactions stay, since what promotes a video are its own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +65,33 @@ def find_promoted(interactions: pa.Table, config: PromotedConfig) -> PromotedVid
             suspects.append(odd)
     chosen = np.array(kept, np.int64)
     return _promoted(log, chosen, scores[chosen], suspects)
+
+
+def keep_shown(
+    promoted: PromotedVideos, shown: Mapping[str, float], shoppers: int, config: PromotedConfig
+) -> PromotedVideos:
+    """Return the promoted videos that lists show unusually often for their number of shoppers, or are sure.
+
+    An honest video that looks promoted is mostly shown to about as many as choose it.
+
+    Args:
+        promoted: Promoted videos.
+        shown: Share of all lists that show a video, for those that any shows.
+        shoppers: Number of all shoppers.
+        config: Least share of the lists, and the score from which a video is sure.
+    """
+    names = promoted.found["video_id"].to_pylist()
+    shares = np.array([shown.get(name, 0.0) for name in names])
+    usual = np.asarray(promoted.found["shoppers"], np.float64) / max(shoppers, 1)
+    sure = np.asarray(promoted.found["score"]) >= config.sure_score
+    kept = pa.array(sure | (shares >= config.least_shown * usual), pa.bool_())
+    found = promoted.found.filter(kept)
+    pairs = promoted.pairs.filter(pc.is_in(promoted.pairs["video_id"], value_set=_plain(found["video_id"])))
+    return PromotedVideos(found, pairs)
+
+
+def _plain(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def promotion_scores(statistics: Floats) -> Floats:
