@@ -99,6 +99,7 @@ def test_a_fit_leaves_promotion_out_and_never_recommends_it_again(log, tmp_path,
     ]
     on += ["--set", "robustness.defence.promoted.score=-100"]
     on += ["--set", "robustness.defence.promoted.least_odd=0"]
+    on += ["--set", "robustness.defence.promoted.least_shown=0"]
     assert fit(log, tmp_path / "plain") == 0
     assert fit(log, tmp_path / "defended", *on, "--json") == 0
     out = capsys.readouterr().out.splitlines()[-1]

@@ -84,18 +84,16 @@ def make_bundle(
     if data.content is None or data.content.videos is None:
         raise BundleError("no VIDEOS: what is there to recommend?", fix="give --videos a VIDEOS table")
     interactions = aggregate_interactions(data.interactions, settings.events.interest)
-    findings = find_held(inputs.embeddings, data.content.videos)
+    findings = find_held(inputs.embeddings, videos := data.content.videos)
     data, held = hold_back_content(data, inputs.embeddings, settings.bundle)
-    assert data.content is not None
-    assert data.content.videos is not None
     copies = findings.copies if "copies" in settings.bundle.hold_back else {}
     fitted = load_recommender(recommender) if recommender else None
     is_private = fitted is not None and fitted.released_counts is not None
     bundle_inputs = BundleInputs(
-        videos=with_first_dates(data.content.videos, copies),
+        videos=with_first_dates(videos, copies),
         ranker=load_ranker(ranker) if ranker else None,
         profiles=settings.train.ranker.profiles,
-        fused=data.content.embeddings,
+        fused=data.content.embeddings if data.content else None,
         fingerprints=_fingerprints(inputs.embeddings) if settings.bundle.fingerprints else None,
         held_back=held,
         texts=read_embeddings(inputs.embeddings, "text") if inputs.embeddings else None,
