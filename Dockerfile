@@ -48,6 +48,9 @@ ENV PATH=/opt/vrec/bin:$PATH \
     # No telemetry.
     RAY_USAGE_STATS_ENABLED=0 \
     RAY_DATA_USAGE_DISABLED=1 \
+    # Ray's own is 300 s: so long would a call be waited for at a machine that is gone without a word.
+    RAY_grpc_client_keepalive_time_ms=15000 \
+    RAY_grpc_client_keepalive_timeout_ms=15000 \
     # Serve's proxies log and echo any X-Request-ID otherwise.
     RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=vrec.serving.http.request_ids:proxy_middlewares \
     # Which parts of the driver NVIDIA's toolkit mounts; nothing without it.

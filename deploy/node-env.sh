@@ -12,4 +12,6 @@ export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$secrets/auth_token"
 export VREC_API_KEYS_FILE="$secrets/api_keys" VREC_REDIS_URL_FILE="$secrets/redis_url"
 # Serve's proxies log and echo any X-Request-ID otherwise.
 export RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=vrec.serving.http.request_ids:proxy_middlewares
+# Ray's own is 300 s: so long would a call be waited for at a machine that is gone without a word.
+export RAY_grpc_client_keepalive_time_ms=15000 RAY_grpc_client_keepalive_timeout_ms=15000
 unset secrets

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from tests.deploy.commands import parses
 from tests.e2e.ray_head import free_port
 from vrec.core.errors import StoreError
+from vrec.pipelines.cluster import KEEPALIVE_ENVIRONMENT
 from vrec.profiles.stores.redis.store import RedisConfig, RedisStore
 from vrec.profiles.update import ProfilesConfig
 from vrec.serving.http.keys import ApiKeyring
@@ -199,6 +200,13 @@ def test_compose_mounts_files_that_exist_and_secrets_that_are_made():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
         assert not service["image"].endswith(":latest")
         assert set(service.get("depends_on", ())) <= set(COMPOSE["services"])
+
+
+def test_nodes_notice_lost_machines_as_soon_as_commands_do():
+    exported = (ROOT / "deploy" / "node-env.sh").read_text(encoding="utf-8")
+    for name, value in KEEPALIVE_ENVIRONMENT.items():
+        assert f"{name}={value}" in exported
+        assert f"{name}={value}" in values("ENV")[-1]
 
 
 def test_compose_starts_the_service_with_settings_that_exist():

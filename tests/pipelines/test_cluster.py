@@ -1,5 +1,6 @@
 """Addresses and errors of a cluster, without one."""
 
+import os
 import socket
 
 import pytest
@@ -15,7 +16,13 @@ from ray.exceptions import (
 )
 
 from vrec.core.errors import FitError, OutputError
-from vrec.pipelines.cluster import ClusterError, connect_cluster, loss_reason, unwrap_ray_errors
+from vrec.pipelines.cluster import (
+    KEEPALIVE_ENVIRONMENT,
+    ClusterError,
+    connect_cluster,
+    loss_reason,
+    unwrap_ray_errors,
+)
 
 
 def task_error(text: str) -> RayTaskError:
@@ -93,6 +100,9 @@ def test_a_cluster_that_refuses_is_an_error_in_one_line(monkeypatch):
     def init(**options):
         assert options["address"] == "ray://host:1"
         assert options["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "1"
+        # The driver waits for tasks, and so do workers, such as the trials of a sweep.
+        for name, value in KEEPALIVE_ENVIRONMENT.items():
+            assert options["runtime_env"]["env_vars"][name] == os.environ[name] == value
         raise ConnectionError("no\n  token")
 
     monkeypatch.setattr("ray.is_initialized", lambda: False)

@@ -21,7 +21,13 @@ from vrec.media.decode_process import THREAD_SETTINGS
 # more than they give.
 WORKER_ENVIRONMENT: dict[str, str] = dict.fromkeys((*THREAD_SETTINGS, "NUMEXPR_NUM_THREADS"), "1") | {
     # Serve's proxies log and echo any X-Request-ID otherwise.
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "vrec.serving.http.request_ids:proxy_middlewares"
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "vrec.serving.http.request_ids:proxy_middlewares",
+}
+# Ray's own 300 s: so long a task would be waited for on a machine that is gone without a word, as when its
+# power or network fails.
+KEEPALIVE_ENVIRONMENT = {
+    "RAY_grpc_client_keepalive_time_ms": "15000",
+    "RAY_grpc_client_keepalive_timeout_ms": "15000",
 }
 
 
@@ -68,6 +74,8 @@ def connect_cluster(address: str | None = None) -> Iterator[ClusterResources]:
     _quiet_ray_data()
     # No telemetry: Ray Data would report usage through an actor of its own on the cluster.
     os.environ.setdefault("RAY_DATA_USAGE_DISABLED", "1")
+    for name, value in KEEPALIVE_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     if ray.is_initialized():
         yield _resources()
         return
@@ -82,7 +90,7 @@ def connect_cluster(address: str | None = None) -> Iterator[ClusterResources]:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         options = {"include_dashboard": False}
     else:
-        options = {"runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
+        options = {"runtime_env": {"env_vars": WORKER_ENVIRONMENT | KEEPALIVE_ENVIRONMENT}}
     try:
         with contextlib.nullcontext() if verbose else _without_backend_lines():
             ray.init(address=target, log_to_driver=verbose, logging_level=logging.ERROR, **options)
