@@ -9,6 +9,9 @@ that of all processes from the first file to the last block, without the start o
     python benchmarks/events_at_scale.py                 # 100,000 and 1,000,000 events
     python benchmarks/events_at_scale.py --most 10000000
     python benchmarks/events_at_scale.py --nodes         # 1, 2 and 4 nodes of one CPU each
+
+With `--nodes`, `started` counts the workers that ran a task, and `imports_s` is the CPU that a worker takes
+to import what the tasks need, measured beside them: what each node pays before it does any work.
 """
 
 import argparse
@@ -99,6 +102,7 @@ class ProcessSampler:
             "driver_cpu_s": round(cpu[own], 2),
             "driver_mb": round(self._peak[own] / 1e6),
             "worker_mb": round(max(tasks, default=0) / 1e6),
+            "started": len(tasks),
         }
 
 
@@ -158,6 +162,16 @@ def matrix_digest(*blocks: Any) -> str:
     return state.hexdigest()[:16]
 
 
+def import_seconds() -> float:
+    """Return the CPU seconds in which a process imports what the tasks need."""
+    program = (
+        "import ray, time; import vrec.pipelines.ray_call, vrec.pipelines.shards.tasks, "
+        "vrec.pipelines.shards.gather, vrec.pipelines.shards.judge; print(time.process_time())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True)
+    return round(float(done.stdout), 2)
+
+
 def on_nodes(nodes: int, folder: Path) -> dict[str, Any]:
     """Shard and gather on so many nodes of one CPU each."""
     from ray.cluster_utils import Cluster
@@ -167,7 +181,7 @@ def on_nodes(nodes: int, folder: Path) -> dict[str, Any]:
     try:
         for _ in range(nodes - 1):
             cluster.add_node(num_cpus=1)
-        return gather(folder, cluster.address)
+        return gather(folder, cluster.address) | {"imports_s": import_seconds()}
     finally:
         cluster.shutdown()
 
@@ -197,7 +211,7 @@ def main() -> None:
         print(json.dumps(found))
         return
     sizes = [n for n in (100_000, 1_000_000, 10_000_000) if given.least <= n <= given.most]
-    for events in sizes[:1] if given.nodes else sizes:
+    for events in sizes:
         with tempfile.TemporaryDirectory() as name:
             (Path(name) / "days").mkdir()
             draw(Path(name) / "days", events)

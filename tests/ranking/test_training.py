@@ -6,14 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from vrec.core.errors import RankError
 from vrec.ranking.config import RankerTrainingConfig
-from vrec.ranking.features.arrays import CatalogFeatureArrays, FeatureShape, ImpressionLabels, RankingFeatures
+from vrec.ranking.example_parts import HeldParts, Outcomes
+from vrec.ranking.example_tables import ExampleTable, read_examples
+from vrec.ranking.features.arrays import (
+    CatalogFeatureArrays,
+    FeatureShape,
+    ImpressionLabels,
+    RankerPredictions,
+    RankingFeatures,
+)
 from vrec.ranking.networks.config import CreadConfig, DinConfig, LogisticRegressionConfig, RankerHeadsConfig
 from vrec.ranking.networks.network import RankerNetwork
 from vrec.ranking.networks.watch_heads import fit_watch_head
@@ -28,6 +36,7 @@ from vrec.ranking.training import (
 
 VIDEOS, USERS, ROWS = 40, 60, 1200
 HEADS = RankerHeadsConfig(experts=2, tower=(4,))
+CLICK_AND_WATCH = RankerHeadsConfig(heads=("click", "watch"))
 DIN = DinConfig(width=4, hidden=(12,), attention=(6,), dropout=0.2)
 CONFIG = RankerTrainingConfig(epochs=4, batch_size=100, learning_rate=0.01, patience=4, device="cpu")
 
@@ -76,9 +85,10 @@ TRAIN, VALID = drawn(1), drawn(2)
 def trainer(
     network=DIN, train=TRAIN, valid=VALID, worker: TrainingWorker | None = None, **changed
 ) -> RankerTrainer:
-    head = fit_watch_head(CreadConfig(thresholds=6), train[1].watch_s, train[1].duration_s)
+    labels = TRAIN[1] if isinstance(train, HeldParts) else train[1]
+    head = fit_watch_head(CreadConfig(thresholds=6), labels.watch_s, labels.duration_s)
     torch.manual_seed(7)
-    made = RankerNetwork(train[0].shape, network, HEADS, head.width)
+    made = RankerNetwork(TRAIN[0].shape, network, HEADS, head.width)
     config = CONFIG.model_copy(update=changed)
     return RankerTrainer(
         made, HEADS, head, train=train, valid=valid, config=config, worker=worker or TrainingWorker()
@@ -233,8 +243,8 @@ def test_without_mature_conversions_to_validate_by_the_other_heads_say_when_to_s
 
 def test_no_impressions_teach_nothing():
     with pytest.raises(RankError, match="training: 0 of 0 impressions are clicked"):
-        check_trainable(HEADS, TRAIN[1].take(np.zeros(0, np.int64)), "training")
-    check_trainable(HEADS, TRAIN[1], "training")
+        check_trainable(HEADS, Outcomes.of(TRAIN[1].take(np.zeros(0, np.int64))), "training")
+    check_trainable(HEADS, Outcomes.of(TRAIN[1]), "training")
 
 
 def test_a_head_that_is_left_out_needs_no_labels():
@@ -348,11 +358,11 @@ def test_the_optimizer_decays_all_weights_but_the_biases_of_positions():
 def test_heads_without_validation_name_conversions_only():
     sound = VALID[1]
     unconverted = replace(sound, conversion=np.zeros_like(sound.conversion))
-    assert list(heads_without_validation(HEADS, unconverted)) == ["conversion"]
-    assert heads_without_validation(RankerHeadsConfig(heads=("click", "watch")), unconverted) == {}
-    assert heads_without_validation(HEADS, sound) == {}
+    assert list(heads_without_validation(HEADS, Outcomes.of(unconverted))) == ["conversion"]
+    assert heads_without_validation(CLICK_AND_WATCH, Outcomes.of(unconverted)) == {}
+    assert heads_without_validation(HEADS, Outcomes.of(sound)) == {}
     all_converted = replace(sound, conversion=np.ones_like(sound.conversion))
-    assert list(heads_without_validation(HEADS, all_converted)) == ["conversion"]
+    assert list(heads_without_validation(HEADS, Outcomes.of(all_converted))) == ["conversion"]
 
 
 def test_fewer_impressions_than_workers_are_refused():
@@ -367,6 +377,37 @@ def test_fewer_impressions_than_workers_are_refused():
         trainer(train=some, valid=few)
 
 
+def through_table(features: RankingFeatures, labels: ImpressionLabels):
+    """Examples written as a table with a row per request, and read again."""
+    rates = RankerPredictions(*(np.arange(len(labels), dtype=np.float32) + n for n in range(4)))
+    whole = ExampleTable(features, labels, rates, labels.click > 0)
+    found = read_examples(whole.to_arrow(), features.catalog, features.shape)
+    for one, other in ((found.labels, labels), (found.rates, rates), (found.features, features)):
+        for name in set(one.__dataclass_fields__) - {"catalog", "shape"}:
+            mine, its = getattr(one, name), getattr(other, name)
+            assert (mine.dtype, mine.shape, mine.tobytes()) == (its.dtype, its.shape, its.tobytes()), name
+    assert np.array_equal(found.cold, whole.cold)
+    return found.features, found.labels
+
+
+@given(st.lists(st.integers(1, ROWS - 1), max_size=4))
+@settings(max_examples=5)
+def test_parts_that_come_one_by_one_give_the_weights_of_parts_in_memory(cuts):
+    rows = np.split(np.arange(ROWS), sorted(set(cuts)))
+    parts = [tuple(part.take(own) for part in TRAIN) for own in rows]
+    held = HeldParts(parts)
+    read = HeldParts([through_table(*part) for part in parts])
+    assert Outcomes.of(TRAIN[1]) == held.outcomes
+    one, other = (trainer(train=some, valid=HeldParts([VALID]), epochs=2) for some in (held, read))
+    one.run()
+    other.run()
+    assert same(weights(one), weights(other))
+    if len(rows) == 1:
+        whole = trainer(epochs=2)
+        whole.run()
+        assert same(weights(one), weights(whole))
+
+
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30))
 def test_auto_has_the_heads_that_the_labels_can_teach_and_gives_the_reason_of_others(watched, early, mature):
     rows = 60
@@ -377,7 +418,7 @@ def test_auto_has_the_heads_that_the_labels_can_teach_and_gives_the_reason_of_ot
     labels = replace(
         labels, watch_s=watch_s, conversion=conversion, mature=np.arange(rows) < 30, click=conversion
     )
-    config, left_out = select_heads(RankerHeadsConfig(), labels)
+    config, left_out = select_heads(RankerHeadsConfig(), Outcomes.of(labels))
     expected = ["click"]
     expected += ["watch"] if watched >= MIN_OUTCOMES else []
     expected += ["conversion"] if MIN_OUTCOMES <= mature < 30 else []
@@ -387,4 +428,4 @@ def test_auto_has_the_heads_that_the_labels_can_teach_and_gives_the_reason_of_ot
         assert f"{mature} of 30 mature training impressions" in left_out["conversion"]
         assert "train.ranker.labels.conversion_kinds" in left_out["conversion"]
     named = RankerHeadsConfig(heads=("click", "conversion"))
-    assert select_heads(named, labels) == (named, {})
+    assert select_heads(named, Outcomes.of(labels)) == (named, {})

@@ -19,6 +19,9 @@ class TrainRankerConfig(RankerConfig, WorkersConfig):
     """Training with `privacy.epsilon`, which has a network and steps of its own."""
     shards: int | None = Field(default=None, ge=1)
     """Shards in which the log is replayed in parallel; by default one per CPU of the cluster."""
+    local_examples: int = Field(default=1_000_000, ge=1)
+    """Impressions up to which all examples are held in memory; more are written to files below `--out` while
+    the ranker is trained, and read a part of about so many at a time. Each part is shuffled by itself."""
 
     @property
     def model(self) -> RankerConfig:

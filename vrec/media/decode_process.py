@@ -19,6 +19,7 @@ from pydantic import Base64Bytes, Field
 
 from vrec.core.config import BaseConfig
 from vrec.core.errors import DecodeCrashed, DecodeTimeout, VideoError, video_errors
+from vrec.core.threads import THREAD_SETTINGS
 from vrec.media.audio import RATE_HZ
 from vrec.media.decode import DecodedVideo, MediaConfig
 from vrec.media.decode_worker import CPU_TIME_SIGNAL, LENGTH_BYTES, WALL_TIME_SIGNAL
@@ -34,7 +35,6 @@ START_S = 60.0
 """Seconds that a worker may take to import its libraries on a busy machine."""
 MAX_HEADER_BYTES = 1 << 20
 CHANNEL_BYTES = 4 << 20
-THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 _Second = Annotated[float, Field(allow_inf_nan=False)]

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-import ray.data
 import ray.exceptions
 
 from vrec.core import errors
 from vrec.core.errors import VrecError, os_error_reason
-from vrec.media.decode_process import THREAD_SETTINGS
+from vrec.core.threads import THREAD_SETTINGS
 
 # One thread per worker: on few cores, thread pools of NumPy, torch and BLAS in every actor cost
 # more than they give.
@@ -71,7 +70,6 @@ def connect_cluster(address: str | None = None) -> Iterator[ClusterResources]:
     An existing connection is used as it is; else `address`, else RAY_ADDRESS (which
     `ray job submit` sets), else a local Ray that ends with the block. Raises ClusterError.
     """
-    _quiet_ray_data()
     # No telemetry: Ray Data would report usage through an actor of its own on the cluster.
     os.environ.setdefault("RAY_DATA_USAGE_DISABLED", "1")
     for name, value in KEEPALIVE_ENVIRONMENT.items():
@@ -186,11 +184,3 @@ def _resources() -> ClusterResources:
     total = ray.cluster_resources()
     nodes = sum(1 for node in ray.nodes() if node["Alive"])
     return ClusterResources(nodes, total.get("CPU", 0.0), total.get("GPU", 0.0), ray.__version__)
-
-
-def _quiet_ray_data() -> None:
-    # vrec shows its own progress instead of Ray Data's progress bars and start-up lines.
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING if sys.stderr.isatty() else logging.ERROR)

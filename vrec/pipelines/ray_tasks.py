@@ -1,7 +1,7 @@
 """Calls as tasks on Ray, each of which asks for the memory that it needs."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -9,6 +9,7 @@ import ray.exceptions
 
 from vrec.core.errors import VrecError
 from vrec.pipelines.cluster import loss_reason
+from vrec.pipelines.ray_call import run_call
 from vrec.pipelines.task_runner import Payload, TaskCall
 
 _log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class RayTasks:
 
     @staticmethod
     def _start(call: TaskCall, memory: int) -> list[Payload]:
-        task: Any = _call.options(
+        task: Any = run_call.options(
             name=getattr(call.function, "__name__", "task"),
             num_cpus=call.cpus,
             num_gpus=call.gpus,
@@ -69,8 +70,3 @@ class RayTasks:
                 name = getattr(call.function, "__name__", "a task")
                 _log.info("%s ran out of memory; it is repeated with %s MB", name, f"{memory / 1e6:,.0f}")
                 refs = self._start(call, memory)
-
-
-@ray.remote
-def _call(function: Callable[..., Any], *arguments: Any) -> Any:
-    return function(*arguments)

@@ -17,6 +17,7 @@ from vrec.core.types import CatalogContent
 from vrec.ranking.base import ProfileRanker, VideoScalars, merge_content
 from vrec.ranking.calibration import Calibrator, fit_calibrators
 from vrec.ranking.config import RankerConfig
+from vrec.ranking.example_parts import ExampleParts, Examples, as_parts, concatenate_labels
 from vrec.ranking.features.arrays import (
     FeatureShape,
     Floats,
@@ -24,6 +25,8 @@ from vrec.ranking.features.arrays import (
     RankerPredictions,
     RankingFeatures,
     RankingRequest,
+    concatenate_features,
+    concatenate_predictions,
 )
 from vrec.ranking.features.builder import FeatureBuilder
 from vrec.ranking.features.catalog import CatalogFeatures
@@ -61,7 +64,7 @@ def build_untrained(
     head = None
     if "watch" in config.heads.tasks:
         head = fit_watch_head(config.watch, labels.watch_s, labels.duration_s)
-    return _network(config, shape, head), head
+    return build_network(config, shape, head), head
 
 
 class NetworkRanker(ProfileRanker):
@@ -115,21 +118,26 @@ class NetworkRanker(ProfileRanker):
         network: RankerNetwork,
         head: WatchHead | None,
         *,
-        train: tuple[RankingFeatures, ImpressionLabels],
-        valid: tuple[RankingFeatures, ImpressionLabels],
+        train: Examples | ExampleParts,
+        valid: Examples | ExampleParts,
     ) -> Self:
         """Build the ranker of a trained network, which `build_untrained` made with its head.
 
         Calibrators are fitted on validation impressions, the Laplace approximation on training impressions,
         both at the logged positions, so that the effect of the position is not attributed to the videos.
         """
+        train, valid = as_parts(train), as_parts(valid)
         raw = cls(config, space, content, network, head, calibrators={}, factor=None)
-        shown = raw.predict(valid[0], at_logged_positions=True)
-        calibrators = fit_calibrators(config.calibration, config.heads.tasks, shown, valid[1])
-        laplace = raw.laplace(train[0])
+        judged = [(raw.predict(features, at_logged_positions=True), labels) for features, labels in valid]
+        shown = concatenate_predictions([predictions for predictions, _ in judged])
+        labels = concatenate_labels([labels for _, labels in judged])
+        calibrators = fit_calibrators(config.calibration, config.heads.tasks, shown, labels)
+        laplace = None
+        for features, _ in train:
+            laplace = raw.laplace(features, laplace)
         factor = None if laplace is None else laplace.factor()
         ranker = cls(config, space, content, network, head, calibrators=calibrators, factor=factor)
-        ranker.first_pass = ranker.fit_first_pass(train[0])
+        ranker.first_pass = ranker.fit_first_pass(_evenly_spaced(train, MAX_ROWS))
         return ranker
 
     @property
@@ -165,11 +173,15 @@ class NetworkRanker(ProfileRanker):
         ]
         if not parts:
             return RankerPredictions(*(np.zeros(0, np.float32) for _ in range(4)))
-        return RankerPredictions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        return concatenate_predictions([RankerPredictions(*part) for part in parts])
 
-    def laplace(self, features: RankingFeatures) -> LastLayerLaplace | None:
-        """Return the Laplace approximation for training candidates at logged positions; None without any."""
-        laplace: LastLayerLaplace | None = None
+    def laplace(
+        self, features: RankingFeatures, laplace: LastLayerLaplace | None = None
+    ) -> LastLayerLaplace | None:
+        """Return the Laplace approximation for training candidates at logged positions; None without any.
+
+        With `laplace`, that of earlier candidates, these are added to it.
+        """
         for outputs, _ in self._outputs(features, at_logged_positions=True):
             inputs = _numpy(outputs.last)
             laplace = laplace or LastLayerLaplace(inputs.shape[1], self.config.laplace)
@@ -253,7 +265,7 @@ class NetworkRanker(ProfileRanker):
             head = None
             if "watch" in config.heads.tasks:
                 head = restore_watch_head(config.watch, _arrays_of(artifact.arrays, "watch"))
-            network = _network(config, space.shape, head)
+            network = build_network(config, space.shape, head)
             weights = _arrays_of(artifact.arrays, "weights")
             network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
             names: list[str] = artifact.data["calibrated"]
@@ -326,9 +338,20 @@ class NetworkRanker(ProfileRanker):
         return self.calibrators[head].apply(single) if head in self.calibrators else single
 
 
-def _network(config: RankerConfig, shape: FeatureShape, head: WatchHead | None) -> RankerNetwork:
+def build_network(config: RankerConfig, shape: FeatureShape, head: WatchHead | None) -> RankerNetwork:
+    """Build the network with its initial weights; equal arguments give equal weights."""
     with seeded_rng(config.training.seed):
         return RankerNetwork(shape, config.network, config.heads, 0 if head is None else head.width)
+
+
+def _evenly_spaced(parts: ExampleParts, most: int) -> RankingFeatures:
+    """Return the features of at most so many candidates of all parts, evenly spaced."""
+    step, begin = max(1, -(-sum(parts.sizes) // most)), 0
+    taken: list[RankingFeatures] = []
+    for features, _ in parts:
+        taken.append(features.take(np.arange(-begin % step, len(features), step)))
+        begin += len(features)
+    return concatenate_features(taken)
 
 
 def _device(name: str) -> torch.device:

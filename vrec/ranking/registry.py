@@ -7,6 +7,7 @@ from vrec.core.errors import ModelError
 from vrec.core.types import CatalogContent
 from vrec.ranking.base import ProfileRanker
 from vrec.ranking.config import RankerConfig
+from vrec.ranking.example_parts import Outcomes
 from vrec.ranking.features.arrays import FeatureShape, ImpressionLabels, RankingFeatures
 from vrec.ranking.features.space import FeatureSpace
 from vrec.ranking.neighbor_ranker import NeighborRanker
@@ -64,7 +65,7 @@ def build_trainer(
     Raises:
         RankError: the training or validation impressions have only one outcome.
     """
-    config = config.model_copy(update={"heads": select_heads(config.heads, train[1])[0]})
+    config = config.model_copy(update={"heads": select_heads(config.heads, Outcomes.of(train[1]))[0]})
     network, head = build_untrained(config, shape, train[1])
     return config, RankerTrainer(
         network, config.heads, head, train=train, valid=valid, config=config.training

@@ -1,6 +1,6 @@
 """Training of ranking networks by epochs, in one process or data-parallel."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from time import perf_counter
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vrec.core.errors import RankError
 from vrec.ranking.config import RankerTrainingConfig
+from vrec.ranking.example_parts import ExampleParts, Examples, Outcomes, as_parts
 from vrec.ranking.features.arrays import ImpressionLabels, RankingFeatures
 from vrec.ranking.networks.config import RankerHeadsConfig, TaskName
 from vrec.ranking.networks.layers import RankingBatch, to_batch, to_catalog_tensors
@@ -64,6 +65,10 @@ class DeviceExamples:
     def __len__(self) -> int:
         return len(self.features.video)
 
+    def parts(self) -> Iterator["DeviceExamples"]:
+        """Yield the only part: all examples."""
+        yield self
+
     def take(self, rows: npt.NDArray[np.int64]) -> tuple[RankingBatch, LabelTensors]:
         """Return the batch of (B,) rows, each its own request: finding shared requests costs more."""
         index = torch.from_numpy(rows).to(self.device)
@@ -78,6 +83,21 @@ class DeviceExamples:
         return RankingBatch(request, *candidates, *requests), LabelTensors(*labels)  # type: ignore[arg-type]
 
 
+class DeviceParts:
+    """Examples of which one part at a time is moved to a device."""
+
+    def __init__(self, parts: ExampleParts, head: WatchHead | None, device: torch.device) -> None:
+        self._parts, self._head, self._device = parts, head, device
+
+    def __len__(self) -> int:
+        return sum(self._parts.sizes)
+
+    def parts(self) -> Iterator[DeviceExamples]:
+        """Yield the parts from the first to the last."""
+        for part in self._parts:
+            yield DeviceExamples(*part, self._head, self._device)
+
+
 class RankerTrainer(EpochTrainer[RankerNetwork]):
     """Trainer of a ranking network, in place and epoch by epoch, until `done`."""
 
@@ -87,19 +107,21 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
         heads: RankerHeadsConfig,
         head: WatchHead | None,
         *,
-        train: tuple[RankingFeatures, ImpressionLabels],
-        valid: tuple[RankingFeatures, ImpressionLabels],
+        train: Examples | ExampleParts,
+        valid: Examples | ExampleParts,
         config: RankerTrainingConfig,
         worker: TrainingWorker = SINGLE_WORKER,
     ) -> None:
-        """Move the network and all examples to the device; every worker gets all impressions.
+        """Move the network to the device, and all examples that are in memory; others by part, as they come.
+
+        Every worker gets all impressions. Those in parts are shuffled within their part, anew each epoch.
 
         Args:
             network: Network to train in place.
             heads: Heads of the network and their loss weights.
             head: Watch head, None without one.
-            train: Features and labels to train on.
-            valid: Features and labels for early stopping.
+            train: Examples to train on.
+            valid: Examples for early stopping.
             config: Settings of the training.
             worker: This process among the workers.
 
@@ -107,22 +129,28 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
             RankError: all or none of the training impressions are clicked or converted, there are fewer
                 impressions than workers, or all or none of the validation impressions are clicked.
         """
-        check_trainable(heads, train[1], "training")
-        self.unjudged = heads_without_validation(heads, valid[1])
+        both = as_parts(train), as_parts(valid)
+        check_trainable(heads, both[0].outcomes, "training")
+        self.unjudged = heads_without_validation(heads, both[1].outcomes)
         """Heads without validation, with the reason: they have no part in early stopping."""
         super().__init__(epochs=config.epochs, patience=config.patience, seed=config.seed, worker=worker)
         self.config, self.heads, self.head = config, heads, head
         self.device = torch_device(config.device)
         self.network = network.to(self.device)
         self.module = worker.wrap(self.network)
-        self.catalog = to_catalog_tensors(train[0].catalog, self.device)
-        self.train, self.valid = (DeviceExamples(*part, head, self.device) for part in (train, valid))
-        if (least := min(len(self.train), len(self.valid))) < worker.world_size:
+        self.catalog = to_catalog_tensors(both[0].catalog, self.device)
+        self.train, self.valid = (self._on_device(part) for part in (train, valid))
+        if (least := min(*both[0].sizes, *both[1].sizes)) < worker.world_size:
             raise RankError(
                 f"training: {least:,} impressions for {worker.world_size} workers",
                 fix="use fewer workers, or a longer log",
             )
         self.optimizer = build_optimizer(self.network, config)
+
+    def _on_device(self, examples: Examples | ExampleParts) -> DeviceExamples | DeviceParts:
+        if isinstance(examples, tuple):
+            return DeviceExamples(*examples, self.head, self.device)
+        return DeviceParts(examples, self.head, self.device)
 
     def run_epoch(self) -> EpochResult:
         """Train one epoch and return its result.
@@ -136,17 +164,11 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
         sums: dict[str, Tensor] = {}
         self.network.train()
         with seeded_rng(self.epoch_seed()):
-            for rows in self.steps(len(self.train), self.config.batch_size):
-                batch, labels = self.train.take(rows)
-                losses = multitask_losses(
-                    self.module(batch, self.catalog), labels, self.heads, self._watch_loss
-                )
-                self.optimizer.zero_grad(set_to_none=True)
-                losses["total"].backward()
-                self.optimizer.step()
-                for name, loss in losses.items():
-                    sums[name] = sums.get(name, 0.0) + loss.detach() * len(rows)
-                examples += len(rows)
+            for number, part in enumerate(self.train.parts()):
+                for rows in self.steps(len(part), self.config.batch_size, number):
+                    for name, loss in self._step(*part.take(rows)).items():
+                        sums[name] = sums.get(name, 0.0) + loss * len(rows)
+                    examples += len(rows)
         self.network.eval()
         # Read once per epoch: reading each step's loss would stall a GPU, and workers must stop together.
         means = self.means(sums, dict.fromkeys(sums, float(examples)))
@@ -171,14 +193,12 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
         self.network.eval()
         sums: dict[str, Tensor] = {}
         counts: dict[str, float] = {}
-        share = np.arange(self.worker.rank, len(self.valid), self.worker.world_size)
-        for rows in np.array_split(share, -(-len(share) // self.config.batch_size)):
-            batch, labels = self.valid.take(rows)
+        for batch, labels in self._validation_batches():
             losses = multitask_losses(self.network(batch, self.catalog), labels, self.heads, self._watch_loss)
             for name, loss in losses.items():
                 if name in self.unjudged:
                     continue
-                weight = float(labels.mature.sum()) if name == "conversion" else float(len(rows))
+                weight = float(labels.mature.sum()) if name == "conversion" else float(len(labels.click))
                 sums[name] = sums.get(name, 0.0) + loss * weight
                 counts[name] = counts.get(name, 0.0) + weight
         means = self.means(sums, counts)
@@ -190,6 +210,21 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
             )
         self.record_validation(means["total"])
         return means
+
+    def _step(self, batch: RankingBatch, labels: LabelTensors) -> dict[str, Tensor]:
+        """Change the weights by one batch, and return its losses."""
+        losses = multitask_losses(self.module(batch, self.catalog), labels, self.heads, self._watch_loss)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses["total"].backward()
+        self.optimizer.step()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _validation_batches(self) -> Iterator[tuple[RankingBatch, LabelTensors]]:
+        """Yield the batches of this worker's share of each part of the validation split."""
+        for part in self.valid.parts():
+            share = np.arange(self.worker.rank, len(part), self.worker.world_size)
+            for rows in np.array_split(share, -(-len(share) // self.config.batch_size)):
+                yield part.take(rows)
 
     def _watch_loss(self, out: Tensor, targets: Tensor) -> Tensor:
         assert self.head is not None
@@ -206,7 +241,7 @@ class RankerTrainer(EpochTrainer[RankerNetwork]):
 
 
 def select_heads(
-    heads: RankerHeadsConfig, labels: ImpressionLabels
+    heads: RankerHeadsConfig, outcomes: Outcomes
 ) -> tuple[RankerHeadsConfig, dict[TaskName, str]]:
     """Return the config with the heads that training impressions can teach, where it says `auto`.
 
@@ -216,53 +251,52 @@ def select_heads(
     """
     if heads.heads != "auto":
         return heads, {}
-    watched, converted = int((labels.watch_s > 0).sum()), int((labels.conversion[labels.mature] > 0).sum())
-    mature = int(labels.mature.sum())
     reasons: dict[TaskName, str] = {}
-    if watched < MIN_OUTCOMES or labels.watch_s.min() == labels.watch_s.max():
+    if outcomes.watched < MIN_OUTCOMES or outcomes.watch_s[0] == outcomes.watch_s[1]:
         reasons["watch"] = (
-            f"{watched:,} of {len(labels):,} training impressions have a watch time of their own, "
-            f"want {MIN_OUTCOMES}"
+            f"{outcomes.watched:,} of {outcomes.impressions:,} training impressions have a watch time of "
+            f"their own, want {MIN_OUTCOMES}"
         )
-    if not MIN_OUTCOMES <= converted < mature:
+    if not MIN_OUTCOMES <= outcomes.converted < outcomes.mature:
         reasons["conversion"] = (
-            f"{converted:,} of {mature:,} mature training impressions are converted, want {MIN_OUTCOMES} and "
-            "not all; train.ranker.labels.conversion_kinds says which events are conversions, and "
-            "train.ranker.labels.conversion_window_hours when an impression is mature"
+            f"{outcomes.converted:,} of {outcomes.mature:,} mature training impressions are converted, want "
+            f"{MIN_OUTCOMES} and not all; train.ranker.labels.conversion_kinds says which events are "
+            "conversions, and train.ranker.labels.conversion_window_hours when an impression is mature"
         )
     chosen = tuple(task for task in heads.tasks if task not in reasons)
     return heads.model_copy(update={"heads": chosen}), reasons
 
 
-def check_trainable(heads: RankerHeadsConfig, labels: ImpressionLabels, split: str) -> None:
+def check_trainable(heads: RankerHeadsConfig, outcomes: Outcomes, split: str) -> None:
     """Raise RankError where all or none of the impressions are clicked, or of the mature ones converted.
 
     `split` names the impressions in the message.
     """
-    _check_both_outcomes(labels.click > 0, split, "impressions", "clicked")
+    _check_both_outcomes(outcomes.clicked, outcomes.impressions, f"{split}: {{}} impressions are clicked")
     if "conversion" in heads.tasks:
-        _check_both_outcomes(labels.conversion[labels.mature] > 0, split, "mature impressions", "converted")
+        _check_both_outcomes(
+            outcomes.converted, outcomes.mature, f"{split}: {{}} mature impressions are converted"
+        )
 
 
-def heads_without_validation(heads: RankerHeadsConfig, labels: ImpressionLabels) -> dict[str, str]:
+def heads_without_validation(heads: RankerHeadsConfig, outcomes: Outcomes) -> dict[str, str]:
     """Return the heads that a validation split cannot evaluate, with the reason of each.
 
     Raises:
         RankError: all or none of the impressions are clicked, so that even clicks cannot be evaluated.
     """
-    _check_both_outcomes(labels.click > 0, "validation", "impressions", "clicked")
+    check_trainable(heads.model_copy(update={"heads": ("click",)}), outcomes, "validation")
     try:
-        check_trainable(heads, labels, "validation")
+        check_trainable(heads, outcomes, "validation")
     except RankError as reason:
         return {"conversion": f"trained, but without a part in early stopping: {reason}"}
     return {}
 
 
-def _check_both_outcomes(happened: npt.NDArray[np.bool_], split: str, rows: str, outcome: str) -> None:
-    count = int(happened.sum())
-    if count in (0, len(happened)):
+def _check_both_outcomes(count: int, total: int, message: str) -> None:
+    if count in (0, total):
         raise RankError(
-            f"{split}: {count:,} of {len(happened):,} {rows} are {outcome}, want some but not all",
+            f"{message.format(f'{count:,} of {total:,}')}, want some but not all",
             fix="train on a longer log, set train.ranker.labels.conversion_kinds to events that it has, or "
             "set train.ranker.labels.conversion_window_hours lower if too few are mature; "
             "train.ranker.heads.heads=auto leaves out what cannot be learned",

@@ -154,12 +154,12 @@ class EpochTrainer(ABC, Generic[N]):
         """Return the seed of the random draws of this worker in this epoch."""
         return int(np.random.SeedSequence([self._seed, self.epoch, self.worker.rank]).generate_state(1)[0])
 
-    def steps(self, examples: int, batch_size: int) -> Iterator[RowIndices]:
+    def steps(self, examples: int, batch_size: int, part: int = 0) -> Iterator[RowIndices]:
         """Return the rows of this worker, step by step: shuffled, and split evenly among the workers.
 
-        All workers take the same number of steps.
+        All workers take the same number of steps. Examples in several parts have an order for each.
         """
-        order = np.random.default_rng([self._seed, self.epoch]).permutation(examples)
+        order = np.random.default_rng([self._seed, self.epoch, part]).permutation(examples)
         # A worker without rows would leave the others waiting: the first rows are used twice.
         order = np.append(order, order[: -len(order) % self.worker.world_size])
         rows = order[self.worker.rank :: self.worker.world_size]

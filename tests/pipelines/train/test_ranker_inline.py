@@ -14,7 +14,7 @@ from vrec.core.errors import RankError
 from vrec.core.types import CatalogContent
 from vrec.events.shards.manifest import open_shards
 from vrec.events.shards.stages import read_shard
-from vrec.pipelines.inputs import InputData, read_inputs
+from vrec.pipelines.inputs import InputData, input_fingerprint, read_inputs
 from vrec.pipelines.shards.run import shard_events
 from vrec.pipelines.task_runner import LocalTasks
 from vrec.pipelines.train.data_parallel import train_in_process
@@ -145,17 +145,17 @@ def test_a_trial_gives_the_negative_of_the_loss(data, inline_ray):
 
 def test_only_runs_of_the_same_log_and_settings_share_a_name(data):
     config = SETTINGS.train.ranker
-    base = run_name(data, config)
-    assert run_name(replace(data, name="else"), config) == base
+    base = run_name(input_fingerprint(data), config)
+    assert run_name(input_fingerprint(replace(data, name="else")), config) == base
     workers = {"workers": 3, "cpus_per_worker": 2.0, "failures": 9, "wait_s": 5.0}
-    assert run_name(data, config.model_copy(update=workers)) == base
+    assert run_name(input_fingerprint(data), config.model_copy(update=workers)) == base
     # As many events with the same last moment, but of other videos.
     videos = pa.array(data.events["video_id"].to_pylist()[::-1])
     events = data.events.set_column(data.events.schema.get_field_index("video_id"), "video_id", videos)
     others = [
-        run_name(replace(data, events=events), config),
-        run_name(replace(data, content=None), config),
-        run_name(data, config.model_copy(update={"shards": 9})),
+        run_name(input_fingerprint(replace(data, events=events)), config),
+        run_name(input_fingerprint(replace(data, content=None)), config),
+        run_name(input_fingerprint(data), config.model_copy(update={"shards": 9})),
     ]
     assert len({base, *others}) == 4
 

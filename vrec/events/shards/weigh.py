@@ -1,8 +1,9 @@
 """Interactions of one shard of events, with the counts that the report of a fit needs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import pyarrow as pa
 
@@ -42,6 +43,12 @@ class ShardCounts:
     """Time of the last interaction, µs since 1970; None without any."""
 
 
+def sum_pairs(counts: Sequence[ShardCounts], name: Literal["shoppers", "events"]) -> tuple[int, int]:
+    """Return the sums over shards, before and after those without consent are left out."""
+    pairs: list[tuple[int, int]] = [getattr(one, name) for one in counts]
+    return sum(before for before, _ in pairs), sum(after for _, after in pairs)
+
+
 @dataclass(frozen=True, slots=True)
 class WeighedShard:
     """Events of a shard, weighed."""
@@ -53,6 +60,16 @@ class WeighedShard:
     """As `last_hides` returns them."""
 
 
+def read_consented(
+    job: WeighJob, videos: pa.Table | None, consents: ShopperConsents, file: ShardFile
+) -> tuple[ShardCounts, pa.Table]:
+    """Return the EVENTS of a shard of shoppers who consent to fits, and counts; `last` is of all events."""
+    of_shoppers = without_accounts(read_shard(job.events, file))
+    kept = consents.keep(of_shoppers, "train")
+    events = recommended_rows(job.of, videos)(kept)
+    return _counts(consents, (of_shoppers, kept, events), events), events
+
+
 def weigh_shard(
     job: WeighJob, videos: pa.Table | None, consents: ShopperConsents, file: ShardFile
 ) -> WeighedShard:
@@ -62,15 +79,22 @@ def weigh_shard(
     recommended = recommended_rows(job.of, videos)
     about = recommended(kept)
     interactions = recommended(weigh_events(kept, job.interest, videos))
-    shoppers = [pc.unique(table.column("user_id")) for table in (of_shoppers, kept)]
-    counts = ShardCounts(
-        (len(shoppers[0]), len(shoppers[1])),
-        (of_shoppers.num_rows, kept.num_rows),
-        about.num_rows,
-        consents.forms_of(shoppers[0]),
-        pc.max(interactions.column("at").cast(pa.int64())).as_py(),
-    )
+    counts = _counts(consents, (of_shoppers, kept, about), interactions)
     return WeighedShard(counts, interactions, last_hides(about))
+
+
+def _counts(
+    consents: ShopperConsents, tables: tuple[pa.Table, pa.Table, pa.Table], timed: pa.Table
+) -> ShardCounts:
+    """Count the events of all shoppers, of those with consent, and about what is recommended."""
+    shoppers = [pc.unique(table.column("user_id")) for table in tables[:2]]
+    return ShardCounts(
+        (len(shoppers[0]), len(shoppers[1])),
+        (tables[0].num_rows, tables[1].num_rows),
+        tables[2].num_rows,
+        consents.forms_of(shoppers[0]),
+        pc.max(timed.column("at").cast(pa.int64())).as_py(),
+    )
 
 
 def recommended_rows(of: Recommended, videos: pa.Table | None) -> Callable[[pa.Table], pa.Table]:

@@ -38,6 +38,7 @@ from vrec.media.source import content_hash
 from vrec.pipelines.cluster import ConnectCluster
 from vrec.pipelines.embed.checkpoints import REFS
 from vrec.pipelines.embed.stages import EmbedJob
+from vrec.pipelines.quiet_data import quiet_ray_data
 
 _NOT_IN_RECIPE = {"timeout_s", "wall_timeout_s", "max_memory_mb", "threads"}
 """Decode settings that change no vector, so a change of them embeds nothing again."""
@@ -218,6 +219,7 @@ def hash_contents(refs: pa.Table, job: EmbedJob, connect: ConnectCluster) -> pa.
         start += size
     if (rest := rows.slice(start)).num_rows:
         size = max(size, math.ceil(rest.num_rows / (connect().cpus * 4)))
+        quiet_ray_data()
         dataset = from_blocks([rest.slice(i, size) for i in range(0, rest.num_rows, size)])
         hashed: Any = dataset.map_batches(hasher, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
         tables.extend(ray.get(hashed.to_arrow_refs()))

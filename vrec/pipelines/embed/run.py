@@ -32,6 +32,7 @@ from vrec.pipelines.embed.plan import hash_contents, list_catalog, make_plan, re
 from vrec.pipelines.embed.stages import DecodeStage, EmbedJob, EncodeStage, FusedEmbedder
 from vrec.pipelines.output import lock_folder, open_output
 from vrec.pipelines.progress import JobProgress
+from vrec.pipelines.quiet_data import quiet_ray_data
 
 BatchListener = Callable[[Mapping[str, Any]], None]
 """Callback for each finished batch, called with its SUMMARY row."""
@@ -156,6 +157,7 @@ def build_dataset(pending: pa.Table, job: EmbedJob, cluster: ClusterResources) -
     starts = itertools.accumulate(sizes, initial=0)
     # One block is one batch is one part: whatever Ray repeats, it repeats a whole part, which has one name.
     # Sources other than from_blocks may cut blocks differently, and start two workers only to look at them.
+    quiet_ray_data()
     batches = from_blocks([pending.slice(start, size) for start, size in zip(starts, sizes, strict=False)])
     common: dict[str, Any] = {"fn_constructor_args": (job,), "batch_format": "pyarrow", "batch_size": None}
     if not layout.split:

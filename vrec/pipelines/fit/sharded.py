@@ -34,7 +34,8 @@ from vrec.pipelines.inputs import (
     read_videos,
     report_of,
 )
-from vrec.pipelines.shards.gather import GatheredShards, gather_shards, judge_call
+from vrec.pipelines.shards.gather import GatheredShards, gather_shards
+from vrec.pipelines.shards.judge import judge_call
 from vrec.pipelines.task_runner import BASE_BYTES, Payload, TaskCall, TaskRunner
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.config import RetrievalConfig
@@ -142,7 +143,7 @@ def fit_with(
     job = WeighJob(absolute_uri(paths.events), config.interest, config.of)
     shared = tasks.share(videos), tasks.share(consents)
     # After consent: nothing is counted of those who do not agree.
-    outcome = _judge(tasks, table, job, (config.gates, GateOptions(out)), shared)
+    outcome = judge_shards(tasks, table, job, (config.gates, GateOptions(out)), shared)
     if outcome is not None and outcome.policy == "cut" and outcome.report.faults:
         _log.info("rows at fault have to be cut: the events are read in this process")
         return None
@@ -179,7 +180,7 @@ def fit_with(
     }
 
 
-def _judge(
+def judge_shards(
     tasks: TaskRunner,
     table: EventShards,
     job: WeighJob,
@@ -211,7 +212,7 @@ def _fit_blocks(
     order: FitOrder, content: CatalogContent | None, count: int, *payloads: Any
 ) -> tuple[FitSummary, MatrixRecommender | None]:
     """Fit on the first `count` payloads, blocks; the rest are hides. Return the model if it is not saved."""
-    table = _interactions(payloads[:count])
+    table = interactions_of(payloads[:count])
     mapper = map_in_threads
     if order.on_ray:
         from vrec.pipelines.fit.tasks import map_blocks_on_ray, spreads_blocks
@@ -228,7 +229,7 @@ def _fit_blocks(
     return summary, None if order.saves else fitted
 
 
-def _interactions(blocks: Sequence[InteractionBlock]) -> pa.Table:
+def interactions_of(blocks: Sequence[InteractionBlock]) -> pa.Table:
     """Return the INTERACTIONS of blocks, sorted by user and video."""
     if not blocks:
         return INTERACTIONS.arrow().empty_table()

@@ -1,4 +1,4 @@
-"""Interactions of all shards of events, weighed and aggregated shard by shard; also the data gates."""
+"""Interactions of all shards of events, weighed and aggregated shard by shard."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,18 +11,10 @@ import pyarrow as pa
 from vrec.events.config import InterestConfig
 from vrec.events.consents import ShopperConsents, ShopperForms
 from vrec.events.interactions import aggregate_interactions
-from vrec.events.links import without_accounts
-from vrec.events.polars_tables import to_polars
 from vrec.events.shards.manifest import EventShards, ShardFile
-from vrec.events.shards.stages import read_shard
-from vrec.events.shards.weigh import ShardCounts, WeighJob, weigh_shard
-from vrec.pipelines.gates import batches_of, with_conflicts
+from vrec.events.shards.weigh import ShardCounts, WeighJob, sum_pairs, weigh_shard
 from vrec.pipelines.task_runner import Payload, TaskCall, TaskRunner, event_memory
 from vrec.retrieval.interaction_blocks import InteractionBlock
-from vrec.robustness.gates.check import EventsGate
-from vrec.robustness.gates.config import GatesConfig
-from vrec.robustness.gates.findings import GateReport
-from vrec.robustness.gates.profile import GoodDays
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +69,8 @@ def gather_shards(
         tuple(block for pairs, block in blocks if pairs),
         sum(pairs for pairs, _ in blocks),
         tuple(payloads[1] for _, payloads in weighed),
-        (sum(one.shoppers[0] for one in counts), sum(one.shoppers[1] for one in counts)),
-        (sum(one.events[0] for one in counts), sum(one.events[1] for one in counts)),
+        sum_pairs(counts, "shoppers"),
+        sum_pairs(counts, "events"),
         sum(one.recommended for one in counts),
         reduce(or_, (one.forms for one in counts)),
     )
@@ -100,36 +92,3 @@ def _aggregate(
 ) -> tuple[int, InteractionBlock]:
     pairs = aggregate_interactions(interactions, interest, now)
     return pairs.num_rows, InteractionBlock.from_interactions(pairs)
-
-
-def judge_call(
-    table: EventShards,
-    job: WeighJob,
-    config: GatesConfig,
-    good: GoodDays | None,
-    *,
-    videos: Payload,
-    consents: Payload,
-) -> TaskCall:
-    """Return the call that counts all shards for the data gates, one after the other.
-
-    It returns the report and the days as good ones. The counts are small, and cannot be added up.
-    """
-    memory = event_memory(max(file.rows for file in table.files))
-    return TaskCall(_judge, (job.events, table, (config, good), videos, consents), memory)
-
-
-def _judge(
-    events: str,
-    table: EventShards,
-    judged_by: tuple[GatesConfig, GoodDays | None],
-    videos: pa.Table | None,
-    consents: ShopperConsents,
-) -> tuple[GateReport, GoodDays]:
-    config, good = judged_by
-    gate = EventsGate(config, videos)
-    for file in table.files:
-        kept = consents.keep(without_accounts(read_shard(events, file)), "train")
-        for batch in batches_of(to_polars(kept)):
-            gate.add(batch)
-    return with_conflicts(gate.report(good), table.conflicts), gate.good_days()

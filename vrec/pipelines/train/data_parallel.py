@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import ray
+import ray.data
 import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -37,7 +38,10 @@ _log = logging.getLogger(__name__)
 
 
 class TrainingTask(Protocol):
-    """Training for each worker to run: network, data and settings. Goes through Ray's object store."""
+    """Training for each worker to run: network, data and settings. Goes through Ray's object store.
+
+    A task may also have `datasets`, of Ray Data by name, which its trainer asks Ray Train for.
+    """
 
     @property
     def workers_config(self) -> WorkersConfig:
@@ -77,7 +81,7 @@ def train_network(task: TrainingTask, name: str, out: str) -> TrainingResult:
     it, as does this run after a worker was killed. Raises what the task's trainer raises, and ClusterError
     where workers were lost more often than `failures` allows or found no room within `wait_s`.
     """
-    config = task.workers_config
+    config, datasets = task.workers_config, getattr(task, "datasets", {})
     workers = worker_count(config, ray.cluster_resources().get("GPU", 0.0))
     storage = StorageFolder(join_uri(out, CHECKPOINTS))
     trainer = TorchTrainer(
@@ -101,6 +105,7 @@ def train_network(task: TrainingTask, name: str, out: str) -> TrainingResult:
             ),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         ),
+        **dataset_arguments(datasets),
     )
     # An embedding that failed earlier in this process leaves its worker in a reference cycle, and with it a
     # CPU that these workers would wait for forever.
@@ -125,6 +130,18 @@ def train_network(task: TrainingTask, name: str, out: str) -> TrainingResult:
     if isinstance(returned, VrecError):
         raise returned
     return returned
+
+
+def dataset_arguments(datasets: Mapping[str, ray.data.Dataset]) -> dict[str, Any]:
+    """Return the arguments by which a trainer of Ray Train gives every worker all datasets, in order."""
+    if not datasets:
+        return {}
+    options = ray.data.ExecutionOptions(preserve_order=True)
+    return {
+        "datasets": dict(datasets),
+        # Not split: Ray would give a block to the worker that asks first, and no two runs would be the same.
+        "dataset_config": ray.train.DataConfig(datasets_to_split=[], execution_options=options),
+    }
 
 
 def train_in_process(task: TrainingTask, name: str, out: str) -> TrainingResult:

@@ -23,12 +23,14 @@ from vrec.events.shards.stages import split_table
 from vrec.pipelines.ray_tasks import RayTasks
 from vrec.pipelines.task_runner import Payload, TaskCall, TaskRunner, event_memory
 from vrec.profiles.update import video_metadata
+from vrec.ranking.example_parts import Outcomes, concatenate_labels
 from vrec.ranking.features.arrays import (
     CatalogFeatureArrays,
     ImpressionLabels,
     RankerPredictions,
     RankingFeatures,
     concatenate_features,
+    concatenate_predictions,
 )
 from vrec.ranking.features.builder import FeatureBuilder
 from vrec.ranking.features.catalog import CatalogFeatures
@@ -50,7 +52,8 @@ _NO_INDICES, _NO_NUMBERS = np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float
 EMPTY_CATALOG = CatalogFeatureArrays(_NO_INDICES, _NO_INDICES, _NO_NUMBERS, _NO_NUMBERS)
 """Placeholder for the catalog's arrays while features travel: they are the same for all shards."""
 
-_Fitted = tuple[FeatureSpace, CatalogFeatures, RateBaselineRanker]
+Fitted = tuple[FeatureSpace, CatalogFeatures, RateBaselineRanker, pa.Array]
+"""Feature space, features of the catalog, the smoothed-rate baseline, and ids of videos shown in training."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,6 +66,8 @@ class ImpressionExamples:
     """(N,) video ids."""
     rates: RankerPredictions
     """(N,) predictions of the smoothed-rate baseline."""
+    cold: npt.NDArray[np.bool_]
+    """(N,) whether the video has no training impression."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -75,8 +80,11 @@ class ImpressionDataset:
     train: ImpressionExamples
     validation: ImpressionExamples
     test: ImpressionExamples
-    cold: npt.NDArray[np.bool_]
-    """(N,) for each test impression, whether its video has no training impression."""
+
+    @property
+    def cold(self) -> npt.NDArray[np.bool_]:
+        """(N,) for each test impression, whether its video has no training impression."""
+        return self.test.cold
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,16 @@ class ReplayedLog:
     """Scales and rates are fitted on the users of one in so many shards."""
 
 
+@dataclass(frozen=True, slots=True)
+class PartedLog:
+    """Log whose events are in parts, by `shard_of` their users."""
+
+    parts: Sequence[tuple[int, Payload]]
+    """Number of events, and EVENTS."""
+    log: ReplayedLog
+    impressions: int
+
+
 def build_examples(events: pa.Table, content: CatalogContent, config: TrainRankerConfig) -> ImpressionDataset:
     """Build ranking examples from EVENTS, each with features as of just before its impression.
 
@@ -104,14 +122,32 @@ def build_examples(events: pa.Table, content: CatalogContent, config: TrainRanke
         RankError: there is nothing to learn or test on.
         SchemaError, EventsError: the events are not valid.
     """
+    tasks = RayTasks()
+    parted = part_events(events, content, config, tasks)
+    return replay_parts(parted.parts, parted.log, tasks)
+
+
+def part_events(
+    events: pa.Table, content: CatalogContent, config: TrainRankerConfig, tasks: TaskRunner
+) -> PartedLog:
+    """Return EVENTS of this process in parts for tasks on the cluster; raises like `build_examples`."""
     events, count, split = _split_impressions(events, config)
     end = int(pc.max(events.column("at").cast(pa.int64())).as_py())
-    sample = max(1, round(count / SAMPLE))
-    log = ReplayedLog(content, video_metadata(content), config, split, end, sample)
     shards = config.shards or max(1, int(ray.cluster_resources().get("CPU", 1.0)))
     parts = split_table(events, shard_of(events.column("user_id"), shards), shards)
-    tasks = RayTasks()
-    return replay_parts([(part.num_rows, tasks.share(part)) for part in parts], log, tasks)
+    return PartedLog(
+        [(part.num_rows, tasks.share(part)) for part in parts],
+        replayed_log(content, config, split, end, count),
+        count,
+    )
+
+
+def replayed_log(
+    content: CatalogContent, config: TrainRankerConfig, split: LogSplit, end: int, count: int
+) -> ReplayedLog:
+    """Return the settings of a replay of so many impressions, of which the last event is at `end`."""
+    sample = max(1, round(count / SAMPLE))
+    return ReplayedLog(content, video_metadata(content), config, split, end, sample)
 
 
 def replay_parts(
@@ -119,13 +155,38 @@ def replay_parts(
 ) -> ImpressionDataset:
     """Build ranking examples like `build_examples`, from EVENTS of other users in each part.
 
-    A task holds one part of the users, or an equal part of the videos. Examples are in the order of
-    `ImpressionLabels.user`, and of one user in that of `replay_requests`.
+    Examples are in the order of `ImpressionLabels.user`, and of one user in that of `replay_requests`.
 
     Args:
         parts: Number of events, and EVENTS.
         log: Settings.
         tasks: Runner, which has the parts.
+    """
+    fitted, made = replay(parts, log, tasks)
+    examples: list[list[ImpressionExamples]] = [tasks.fetch(one) for (one,) in made]
+    space, catalog, *_ = tasks.fetch(fitted)
+    # Transposed from the splits of each shard to the shards of each split.
+    by_split = zip(*examples, strict=True)
+    splits = (_with_catalog(merge_examples(list(one)), catalog) for one in by_split)
+    return ImpressionDataset(space, catalog, log.split, *splits)
+
+
+def replay(
+    parts: Sequence[tuple[int, Payload]], log: ReplayedLog, tasks: TaskRunner, places: int = 1
+) -> tuple[Payload, list[list[Payload]]]:
+    """Fit the feature space, and build the examples of each part, split once more by their users.
+
+    A task holds one part of the users, or an equal part of the videos.
+
+    Args:
+        parts: Number of events, and EVENTS.
+        log: Settings.
+        tasks: Runner, which has the parts.
+        places: Number of places that the users of a part are split by.
+
+    Returns:
+        The feature space and what belongs to it, and for each part and place the examples of the three
+        splits.
     """
     shared, count = tasks.share(log), len(parts)
     memory = [event_memory(REPLAY_FACTOR * rows) for rows, _ in parts]
@@ -158,16 +219,10 @@ def replay_parts(
 
     # Examples, by parts of the users.
     calls = [
-        TaskCall(_examples, (shared, fitted, *users), need, 1)
+        TaskCall(_examples, (shared, fitted, places, *users), need, places)
         for users, need in zip(of_users, memory, strict=True)
     ]
-    examples: list[list[ImpressionExamples]] = [tasks.fetch(made) for _, (made,) in tasks.run(calls)]
-    space, catalog, _ = tasks.fetch(fitted)
-    # Transposed from the splits of each shard to the shards of each split.
-    by_split = zip(*examples, strict=True)
-    train_split, validation, test = (_merge_shards(list(made), catalog) for made in by_split)
-    known = pc.is_in(test.video_ids, value_set=pc.unique(train_split.video_ids))
-    return ImpressionDataset(space, catalog, log.split, train_split, validation, test, ~np.asarray(known))
+    return fitted, [payloads for _, payloads in tasks.run(calls)]
 
 
 def choose_heads(
@@ -182,24 +237,46 @@ def choose_heads(
         SchemaError, EventsError: the events are not valid.
     """
     events, _, split = _split_impressions(events, config)
-    labels = build_labels(events, content.videos, config.labels, split.test_from - 1)
-    training = labels.take(np.flatnonzero(split.split_of(labels.at) == 0))
-    heads, left_out = select_heads(config.heads, training)
-    check_trainable(heads, training, "training")
+    return heads_of(config, training_outcomes(content.videos, config, split, events))
+
+
+def heads_of(config: TrainRankerConfig, outcomes: Outcomes) -> tuple[TrainRankerConfig, dict[TaskName, str]]:
+    """Return what `choose_heads` returns, from the outcomes of the training split."""
+    heads, left_out = select_heads(config.heads, outcomes)
+    check_trainable(heads, outcomes, "training")
     return config.model_copy(update={"heads": heads}), left_out
+
+
+def training_outcomes(
+    videos: pa.Table | None, config: TrainRankerConfig, split: LogSplit, events: pa.Table
+) -> Outcomes:
+    """Count the outcomes of the training split of EVENTS, of all or some users."""
+    labels = build_labels(events, videos, config.labels, split.test_from - 1)
+    return Outcomes.of(labels.take(np.flatnonzero(split.split_of(labels.at) == 0)))
+
+
+def check_shown(impressions: int, events: int) -> None:
+    """Raise RankError for a log without impressions."""
+    if not impressions:
+        raise RankError(
+            f"train: none of {events:,} events is an impression, and a ranker learns from what was "
+            "shown and not clicked",
+            fix="log impressions as events of that kind; until then serve the lists of `vrec recommend`",
+        )
+
+
+def shown_times(events: pa.Table) -> npt.NDArray[np.int64]:
+    """Return the times of the impressions of EVENTS, µs since 1970."""
+    shown = events.filter(pc.equal(events.column("kind"), "impression"))
+    return np.asarray(shown.column("at").cast(pa.int64()))
 
 
 def _split_impressions(events: pa.Table, config: TrainRankerConfig) -> tuple[pa.Table, int, LogSplit]:
     """Return checked EVENTS, the number of impressions, and their split; raises RankError for too few."""
     events = conform(events, EVENTS, stage="train")
-    shown = events.filter(pc.equal(events.column("kind"), "impression"))
-    if not shown.num_rows:
-        raise RankError(
-            f"train: none of {events.num_rows:,} events is an impression, and a ranker learns from what was "
-            "shown and not clicked",
-            fix="log impressions as events of that kind; until then serve the lists of `vrec recommend`",
-        )
-    return events, shown.num_rows, split_log(np.asarray(shown.column("at").cast(pa.int64())), config.split)
+    times = shown_times(events)
+    check_shown(len(times), events.num_rows)
+    return events, len(times), split_log(times, config.split)
 
 
 def _split_videos(events: pa.Table, count: int) -> tuple[None, *tuple[pa.Table, ...]]:
@@ -229,7 +306,7 @@ def _training_part(
     return None, ShownCounts.from_events(train), sampled, own
 
 
-def _fit_space(log: ReplayedLog, *parts: Any) -> tuple[None, _Fitted]:
+def _fit_space(log: ReplayedLog, *parts: Any) -> tuple[None, Fitted]:
     """Fit on the training split, given what `_training_part` returned of each part."""
     shown = ShownCounts.merge(parts[0::3])
     sample, counts = pa.concat_tables(parts[1::3]), pa.concat_tables(parts[2::3])
@@ -238,48 +315,68 @@ def _fit_space(log: ReplayedLog, *parts: Any) -> tuple[None, _Fitted]:
     space = fit_space(shown, requests, log.content, config.features)
     labels = build_labels(sample, log.content.videos, config.labels, log.split.validation_from - 1)
     rates = RateBaselineRanker.fit(RateBaselineConfig(labels=config.labels), requests, labels, log.content)
-    return None, (space, CatalogFeatures.from_content(log.content, space), rates)
+    catalog = CatalogFeatures.from_content(log.content, space)
+    return None, (space, catalog, rates, shown.videos["video_id"].to_arrow().cast(pa.string()))
 
 
 def _examples(
-    log: ReplayedLog, fitted: _Fitted, events: pa.Table, *counts: pa.Table
-) -> tuple[None, list[ImpressionExamples]]:
-    """Return the examples of one part of the users in each of the three splits."""
-    space, catalog, baseline = fitted
+    log: ReplayedLog, fitted: Fitted, places: int, events: pa.Table, *counts: pa.Table
+) -> tuple[None, *tuple[list[ImpressionExamples], ...]]:
+    """Return the examples of one part of the users in each of the three splits, for each place."""
+    space, catalog, baseline, known = fitted
     builder = FeatureBuilder(space, catalog)
     requests = list(replay_requests(events, pa.concat_tables(counts), log.facts, log.config.profiles))
     blocks = [builder.build(requests[i : i + BLOCK]) for i in range(0, max(1, len(requests)), BLOCK)]
     features = replace(concatenate_features(blocks), catalog=EMPTY_CATALOG)
     rates = baseline.predict_requests(requests)
     video_ids = impressions(events).column("video_id").combine_chunks()
+    cold = ~np.asarray(pc.is_in(video_ids, value_set=known))
     # Labels of training and validation know only what happened before the test period, in microseconds.
     before, end = log.split.test_from - 1, log.end
     config = log.config.model.labels
     labels = {until: build_labels(events, log.content.videos, config, until) for until in (before, end)}
-    split = log.split.split_of(labels[end].at)
-    examples: list[ImpressionExamples] = []
-    for number, until in enumerate((before, before, end)):
-        rows = np.flatnonzero(split == number)
-        examples.append(
-            ImpressionExamples(
-                features.take(rows),
-                labels[until].take(rows),
-                video_ids.take(pa.array(rows)),
-                rates.take(rows),
-            )
+    split, place = log.split.split_of(labels[end].at), place_of(labels[end].user, places)
+
+    def taken(rows: npt.NDArray[np.int64], until: int) -> ImpressionExamples:
+        return ImpressionExamples(
+            features.take(rows),
+            labels[until].take(rows),
+            video_ids.take(pa.array(rows)),
+            rates.take(rows),
+            cold[rows],
         )
-    return None, examples
+
+    made = [
+        [
+            taken(np.flatnonzero((split == number) & (place == one)), until)
+            for number, until in enumerate((before, before, end))
+        ]
+        for one in range(places)
+    ]
+    return None, *made
 
 
-def _merge_shards(shards: list[ImpressionExamples], catalog: CatalogFeatures) -> ImpressionExamples:
-    features = concatenate_features([shard.features for shard in shards])
-    names = ImpressionLabels.__dataclass_fields__
-    labels = ImpressionLabels(*(np.concatenate([getattr(s.labels, name) for s in shards]) for name in names))
-    names = RankerPredictions.__dataclass_fields__
-    rates = RankerPredictions(*(np.concatenate([getattr(s.rates, name) for s in shards]) for name in names))
-    video_ids = pa.concat_arrays([shard.video_ids for shard in shards])
+def place_of(users: npt.NDArray[np.int64], places: int) -> npt.NDArray[np.int64]:
+    """Return the (N,) places, from 0, of users by their numbers in ImpressionLabels."""
+    return (users.view(np.uint64) % np.uint64(places)).astype(np.int64)
+
+
+def merge_examples(parts: Sequence[ImpressionExamples]) -> ImpressionExamples:
+    """Return the examples of parts with different users, in the order of the users' numbers."""
+    features = concatenate_features([part.features for part in parts])
+    labels = concatenate_labels([part.labels for part in parts])
+    rates = concatenate_predictions([part.rates for part in parts])
+    video_ids = pa.concat_arrays([part.video_ids for part in parts])
+    cold = np.concatenate([part.cold for part in parts])
     order = np.argsort(labels.user, kind="stable")
-    features = replace(features.take(order), catalog=catalog.arrays)
     return ImpressionExamples(
-        features, labels.take(order), video_ids.take(pa.array(order)), rates.take(order)
+        features.take(order),
+        labels.take(order),
+        video_ids.take(pa.array(order)),
+        rates.take(order),
+        cold[order],
     )
+
+
+def _with_catalog(examples: ImpressionExamples, catalog: CatalogFeatures) -> ImpressionExamples:
+    return replace(examples, features=replace(examples.features, catalog=catalog.arrays))

@@ -177,3 +177,9 @@ def concatenate_features(parts: Sequence[RankingFeatures]) -> RankingFeatures:
         for name in ("video", "candidate", "position", "context", "user", "history", "history_dense")
     }
     return replace(parts[0], request=np.concatenate(requests), **rest)
+
+
+def concatenate_predictions(parts: Sequence[RankerPredictions]) -> RankerPredictions:
+    """Return the predictions of all parts in their order."""
+    names = RankerPredictions.__dataclass_fields__
+    return RankerPredictions(*(np.concatenate([getattr(one, name) for one in parts]) for name in names))
