@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy import sparse
 
+from vrec.core.blocks import MapBlocks, equal_blocks, map_in_turn
 from vrec.core.errors import BundleError
 from vrec.core.schema import INTERACTIONS, TIMESTAMP
 from vrec.retrieval.base import MatrixRecommender
@@ -48,6 +49,7 @@ class VideoNeighbors:
         video_ids: Sequence[str],
         count: int,
         more: Sequence[str] = (),
+        map_blocks: MapBlocks = map_in_turn,
     ) -> Self:
         """Compute the neighbors of videos among these videos.
 
@@ -61,6 +63,7 @@ class VideoNeighbors:
             video_ids: The videos, which are also the candidates.
             count: Maximum number of neighbors per video.
             more: Further videos, which have neighbors and are none.
+            map_blocks: Runner of the blocks of videos.
 
         Raises:
             BundleError: The recommender cannot recommend from one watched video.
@@ -71,9 +74,8 @@ class VideoNeighbors:
         if not result.indices.shape[1]:
             return result
         vocabulary = IdVocabulary(pa.array(ids, pa.string()))
-        for start in range(0, len(ids), BATCH):
-            histories = _watched_one(ids[start : start + BATCH])
-            rows = model.recommend_from(histories, result.indices.shape[1], candidates=candidates)
+        search = _NeighborSearch(model, ids, candidates, result.indices.shape[1])
+        for rows in map_blocks(_find_block, search, equal_blocks(len(ids), BATCH)):
             at = vocabulary.find(rows.column("user_id")), np.asarray(rows.column("rank")) - 1
             result.indices[at] = vocabulary.find(rows.column("video_id"))
             result.scores[at] = np.asarray(rows.column("score"))
@@ -112,6 +114,22 @@ class VideoNeighbors:
             return []
         pairs = zip(self.indices[row, :k].tolist(), self.scores[row, :k].tolist(), strict=True)
         return [(self.ids[index], score) for index, score in pairs if index >= 0]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _NeighborSearch:
+    """Model and videos, the same for all blocks."""
+
+    model: MatrixRecommender
+    ids: list[str]
+    candidates: list[str]
+    count: int
+
+
+def _find_block(search: _NeighborSearch, block: range) -> pa.Table:
+    """Return RECOMMENDATIONS to users of whom each watched one video of the block."""
+    histories = _watched_one(search.ids[block.start : block.stop])
+    return search.model.recommend_from(histories, search.count, candidates=search.candidates)
 
 
 def ignores_history(recommender: MatrixRecommender) -> bool:

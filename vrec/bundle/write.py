@@ -39,6 +39,7 @@ from vrec.bundle.smoke_requests import (
     smoke_request_videos,
 )
 from vrec.core.artifact import ModelArtifact, write_artifact
+from vrec.core.blocks import MapBlocks, map_in_turn
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError
 from vrec.core.schema import CREATORS
@@ -58,7 +59,9 @@ from vrec.retrieval.models.popular import PopularRecommender
 __all__ = ["BundleConfig", "BundleInputs", "write_bundle"]
 
 
-def write_bundle(uri: str, inputs: BundleInputs, config: BundleConfig) -> str:
+def write_bundle(
+    uri: str, inputs: BundleInputs, config: BundleConfig, map_blocks: MapBlocks = map_in_turn
+) -> str:
     """Make a bundle, and write it to a folder.
 
     The manifest is written last: without it there is no bundle, and another writer may complete the folder of
@@ -68,6 +71,7 @@ def write_bundle(uri: str, inputs: BundleInputs, config: BundleConfig) -> str:
         uri: The folder.
         inputs: Tables, models and settings of the bundle.
         config: Settings for its contents.
+        map_blocks: Runner of the blocks of videos whose neighbors are found, and of vectors for the index.
 
     Returns:
         The bundle's version.
@@ -83,7 +87,7 @@ def write_bundle(uri: str, inputs: BundleInputs, config: BundleConfig) -> str:
             "a bundle needs a ranker, or a recommender to rank in the order of",
             fix="give --recommender, or --ranker where the log has impressions to train one on",
         )
-    bundle = _make(folder.uri, validate_inputs(inputs), config)
+    bundle = _make(folder.uri, validate_inputs(inputs), config, map_blocks)
     requests = smoke_request_videos(bundle.videos.column("video_id").to_pylist(), config.smoke_requests)
     bundle = replace(bundle, smoke_answers=run_smoke_requests(bundle, requests))
     # Answers that are not finite are an error now, not when the bundle is loaded.
@@ -109,7 +113,7 @@ def check_new_folder(uri: str) -> StorageFolder:
     return folder
 
 
-def _make(uri: str, inputs: BundleInputs, config: BundleConfig) -> ServingBundle:
+def _make(uri: str, inputs: BundleInputs, config: BundleConfig, map_blocks: MapBlocks) -> ServingBundle:
     ids: list[str] = inputs.videos.column("video_id").to_pylist()
     recommender = inputs.recommender
     domains = OtherDomains.from_recommender(recommender, ids)
@@ -120,8 +124,8 @@ def _make(uri: str, inputs: BundleInputs, config: BundleConfig) -> ServingBundle
         vectors = inputs.fused.filter(
             pc.is_in(inputs.fused.column("entity_id"), value_set=own.column("video_id").combine_chunks())
         )
-        index.add(vectors.column("entity_id").to_pylist(), embedding_matrix(vectors))
-    neighbors = _neighbors(inputs, config, ids, domains)
+        index.add(vectors.column("entity_id").to_pylist(), embedding_matrix(vectors), map_blocks)
+    neighbors = _neighbors(inputs, config, ids, domains, map_blocks)
     released = None if recommender is None else _released(recommender)
     popular = tuple(popular_videos(own, inputs.interactions, config, released))
     live = None if inputs.live is None else OnlineLiveModel(inputs.live)
@@ -160,14 +164,14 @@ def _make(uri: str, inputs: BundleInputs, config: BundleConfig) -> ServingBundle
 
 
 def _neighbors(
-    inputs: BundleInputs, config: BundleConfig, ids: list[str], domains: OtherDomains
+    inputs: BundleInputs, config: BundleConfig, ids: list[str], domains: OtherDomains, map_blocks: MapBlocks
 ) -> VideoNeighbors:
     """Return the neighbors of the bundle's videos, without those that only held-back content makes."""
     recommender = inputs.recommender
     # Without a ranker, a recommender of popular videos leaves the order of popularity.
     if recommender is None or (inputs.ranker is None and ignores_history(recommender)):
         return VideoNeighbors.empty(ids)
-    found = VideoNeighbors.from_recommender(recommender, ids, config.neighbours, domains.videos)
+    found = VideoNeighbors.from_recommender(recommender, ids, config.neighbours, domains.videos, map_blocks)
     return found.without(unwatched(inputs.held_back, inputs.interactions))
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from vrec.cli.options import EXIT_OK, LogOptions, ModelOption, SettingsOptions, check_paths, command
+from vrec.cli.options import EXIT_OK, LogOptions, ModelOption, RunOptions, check_paths, command
 from vrec.cli.output import print_bundled
 
 
@@ -39,7 +39,7 @@ def bundle(
             help="An embedding folder with moments. Without it, those of --embeddings are used, if any."
         ),
     ] = None,
-    run: SettingsOptions,
+    run: RunOptions,
 ) -> int:
     """Put videos, embeddings, a recommender and a ranker together into the folder that `vrec serve` loads."""
     settings, inputs = run.settings(), log.inputs()
@@ -48,6 +48,6 @@ def bundle(
 
     models = {"ranker": ranker, "recommender": recommender, "live": live, "creators": creators}
     models["moments"] = moments
-    done = write_bundle(inputs, out, settings, **models, model=model)
+    done = write_bundle(inputs, out, settings, **models, model=model, address=run.address)
     run.show(done, print_bundled)
     return EXIT_OK

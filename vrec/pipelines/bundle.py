@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -16,21 +16,23 @@ from vrec.bundle.held_back import with_first_dates
 from vrec.bundle.inputs import BundleInputs, validate_inputs
 from vrec.bundle.write import check_new_folder, write_bundle
 from vrec.config.settings import Settings
+from vrec.core.blocks import MapBlocks, map_in_turn
 from vrec.core.compute import pc
 from vrec.core.errors import BundleError, VrecError
 from vrec.core.tables import MANIFEST, StorageFolder, read_embeddings, read_manifest, read_media, read_moments
-from vrec.core.types import Modality
-from vrec.core.uris import absolute_uri
+from vrec.core.types import CatalogContent, Modality
+from vrec.core.uris import absolute_uri, is_uri
 from vrec.encoders.config import EmbedConfig
 from vrec.encoders.moments.encode import MOMENT_MODALITIES
-from vrec.events.creators import follows_from_events
-from vrec.events.interactions import aggregate_interactions
+from vrec.events.shards.manifest import EventShards
+from vrec.pipelines.bundle_log import BundleLog, ShardedLog, log_of_inputs, log_of_shards
 from vrec.pipelines.fit.local import fit_model
+from vrec.pipelines.fit.sharded import PAIR_BYTES, large_shards
 from vrec.pipelines.gates import GateOptions
-from vrec.pipelines.held_content import find_held, hold_back_content
-from vrec.pipelines.inputs import InputData, InputPaths, inputs_report, log_end, read_inputs
+from vrec.pipelines.held_content import find_held, without_held
+from vrec.pipelines.inputs import InputPaths, consents_of, read_content, read_inputs, read_videos
+from vrec.pipelines.task_runner import BASE_BYTES, TaskCall, TaskRunner
 from vrec.privacy.config import require_no_epsilon
-from vrec.profiles.creators import creator_statistics
 from vrec.ranking.registry import LOG_END, TEST_REPORT, load_ranker
 from vrec.retrieval.base import MatrixRecommender
 from vrec.retrieval.batch import newest_at
@@ -42,79 +44,171 @@ from vrec.retrieval.registry import load_recommender
 
 _log = logging.getLogger(__name__)
 
+VIDEO_BYTES = 10_000
+"""Memory of a video while a bundle is put together, with its neighbors and vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleOrder:
+    """Bundle to be made, beside its events."""
+
+    paths: InputPaths
+    out: str
+    settings: Settings
+    ranker: str | None = None
+    """The folder that `vrec train ranker` left; None ranks in the order of the recommender."""
+    recommender: str | None = None
+    """The folder that `vrec fit` left; None fits one."""
+    live: str | None = None
+    """The folder that `vrec fit --model live` left; None for none."""
+    model: str = "auto"
+    """Name of the recommender that is fitted."""
+    creators: str | None = None
+    """The folder of a recommender of creators; None recommends them by their videos and figures."""
+    moments: str | None = None
+    """The embedding folder with the moments; None takes those of the embeddings, if they have any."""
+
+    @property
+    def uses_uris(self) -> bool:
+        """True where another machine finds every file under its name."""
+        tables = asdict(self.paths) | {"out": self.out, "ranker": self.ranker, "live": self.live}
+        tables |= {"recommender": self.recommender, "creators": self.creators, "moments": self.moments}
+        return all(is_uri(one) for one in tables.values() if isinstance(one, str))
+
 
 def make_bundle(
     inputs: InputPaths,
     out: str,
     settings: Settings,
     *,
-    ranker: str | None = None,
-    recommender: str | None = None,
-    live: str | None = None,
-    model: str = "auto",
-    creators: str | None = None,
-    moments: str | None = None,
+    address: str | None = None,
+    **models: Any,
 ) -> dict[str, Any]:
     """Write a bundle to the folder `out`, read it back, check it by its smoke requests; return a summary.
 
-    Runs in this process.
+    Runs in this process; where there are many events in shards, as tasks on the cluster, with the neighbors
+    and the index by blocks of videos.
 
     Args:
         inputs: events, VIDEOS and, if there are any, embeddings.
         out: the folder of the bundle.
         settings: `train.ranker.profiles` must be the settings that the ranker was trained with.
-        ranker: the folder that `vrec train ranker` left; None ranks in the order of the recommender.
-        recommender: the folder that `vrec fit` left; None fits one here.
-        live: the folder that `vrec fit --model live` left; None for none.
-        model: name of the recommender that is fitted.
-        creators: the folder of a recommender of creators; None recommends them by their videos and figures.
-        moments: the embedding folder with the moments; None takes those of the embeddings, if they have any.
+        address: the Ray cluster, as `connect_cluster` takes it.
+        **models: the other fields of `BundleOrder`.
 
     Raises:
         BundleError: the inputs do not belong together.
         FitError: the recommender cannot be fitted.
         EventsError, SchemaError, SourceError, ModelError: an input cannot be read.
         OutputError: the folder cannot be written.
+        ClusterError: Ray cannot be reached.
     """
-    check_kind(model)
-    out, begun = absolute_uri(out), time.perf_counter()
-    check_new_folder(out)
-    events = settings.events.model_copy(update={"of": "video"})
-    data = read_inputs(inputs, events, "fused", GateOptions(recommender))
-    if data.content is None or data.content.videos is None:
-        raise BundleError("no VIDEOS: what is there to recommend?", fix="give --videos a VIDEOS table")
-    interactions = aggregate_interactions(data.interactions, settings.events.interest)
-    findings = find_held(inputs.embeddings, videos := data.content.videos)
-    data, held = hold_back_content(data, inputs.embeddings, settings.bundle)
+    order, begun = BundleOrder(inputs, absolute_uri(out), settings, **models), time.perf_counter()
+    check_kind(order.model)
+    check_new_folder(order.out)
+    summary = None
+    if (table := large_shards(inputs, settings, address)) is not None:
+        from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
+        from vrec.pipelines.ray_tasks import RayTasks
+
+        with connect_cluster(address), unwrap_ray_errors():
+            summary = bundle_shards(RayTasks(), table, order, elsewhere=address is not None)
+    if summary is None:
+        events = settings.events.model_copy(update={"of": "video"})
+        data = read_inputs(inputs, events, "fused", GateOptions(order.recommender))
+        content = _with_videos(data.content)
+        summary = assemble_bundle(order, log_of_inputs(data, settings), content)
+    return {"out": order.out, **summary, "seconds": round(time.perf_counter() - begun, 3)}
+
+
+def bundle_shards(
+    tasks: TaskRunner, table: EventShards, order: BundleOrder, *, elsewhere: bool = False
+) -> dict[str, Any] | None:
+    """Make a bundle of events in shards, by calls; None where rows at fault have to be cut first.
+
+    One call puts the bundle together, and holds the interactions and the bundle. Where the cluster is
+    `elsewhere` and does not find the files of this machine, it runs here.
+    """
+    paths, settings = order.paths, order.settings
+    videos = read_videos(paths.videos) if paths.videos else None
+    consents = consents_of(paths, settings.events)
+    content = _with_videos(read_content(paths, "video", "fused", videos, consents))
+    gates = GateOptions(order.recommender)
+    log = log_of_shards(tasks, table, paths, settings, content=content, gates=gates)
+    if log is None:
+        _log.info("rows at fault have to be cut: the events are read in this process")
+        return None
+    blocks, pairs = log.gathered.blocks, log.gathered.pairs
+    # Without the references, which a task would hold and not get.
+    log = replace(log, gathered=replace(log.gathered, blocks=(), hides=()))
+    if elsewhere and not order.uses_uris:
+        return _assemble(order, log, content, tasks.on_ray, *map(tasks.fetch, blocks))
+    memory = BASE_BYTES + PAIR_BYTES * pairs + VIDEO_BYTES * (0 if videos is None else videos.num_rows)
+    call = TaskCall(_assemble, (order, log, tasks.share(content), tasks.on_ray, *blocks), memory)
+    return tasks.run([call])[0][0]
+
+
+def _assemble(
+    order: BundleOrder, log: ShardedLog, content: CatalogContent, on_ray: bool, *blocks: Any
+) -> dict[str, Any]:
+    mapper: MapBlocks = map_in_turn
+    if on_ray:
+        from vrec.pipelines.fit.tasks import map_blocks_on_ray as mapper
+    return assemble_bundle(order, log.with_interactions(blocks), content, mapper)
+
+
+def assemble_bundle(
+    order: BundleOrder, log: BundleLog, content: CatalogContent, map_blocks: MapBlocks = map_in_turn
+) -> dict[str, Any]:
+    """Put a bundle together, write and check it; return a summary.
+
+    Args:
+        order: The bundle.
+        log: What it needs of events.
+        content: VIDEOS, and embeddings if there are any.
+        map_blocks: Runner of the blocks of videos.
+    """
+    inputs, out, settings = order.paths, order.out, order.settings
+    assert content.videos is not None
+    findings = find_held(inputs.embeddings, content.videos)
+    content, held = without_held(content, inputs.embeddings, settings.bundle)
+    assert content.videos is not None
     copies = findings.copies if "copies" in settings.bundle.hold_back else {}
-    fitted = load_recommender(recommender) if recommender else None
+    fitted = load_recommender(order.recommender) if order.recommender else None
     is_private = fitted is not None and fitted.released_counts is not None
     bundle_inputs = BundleInputs(
-        videos=with_first_dates(videos, copies),
-        ranker=load_ranker(ranker) if ranker else None,
+        videos=with_first_dates(content.videos, copies),
+        ranker=load_ranker(order.ranker) if order.ranker else None,
         profiles=settings.train.ranker.profiles,
-        fused=data.content.embeddings if data.content else None,
+        fused=content.embeddings,
         fingerprints=_fingerprints(inputs.embeddings) if settings.bundle.fingerprints else None,
         held_back=held,
         texts=read_embeddings(inputs.embeddings, "text") if inputs.embeddings else None,
         recommender=fitted,
-        live=LiveRecommender.load(live) if live else None,
-        interactions=interactions,
-        embed=_embed_config(inputs.embeddings, moments) if inputs.embeddings else None,
-        moments=_moments(inputs.embeddings, moments),
+        live=LiveRecommender.load(order.live) if order.live else None,
+        interactions=log.interactions,
+        embed=_embed_config(inputs.embeddings, order.moments) if inputs.embeddings else None,
+        moments=_moments(inputs.embeddings, order.moments),
         # Figures of creators are exact counts, which a private recommender's bundle must not have.
-        creators=None if is_private else _creators(data),
-        creator_model=CreatorRecommender.load(creators) if creators else None,
+        creators=None if is_private else log.creators,
+        creator_model=CreatorRecommender.load(order.creators) if order.creators else None,
     )
     if bundle_inputs.recommender is None:
         require_no_epsilon(settings.privacy, "the fit of `vrec bundle`")
         # Before the fit, which may take minutes.
         validate_inputs(bundle_inputs)
-        bundle_inputs = replace(bundle_inputs, recommender=_fit(model, data, interactions, settings))
-    measured = _measured(ranker, bundle_inputs)
-    bundle_inputs = replace(bundle_inputs, measured=measured, **_log_ends(data, fitted, measured))
+        bundle_inputs = replace(bundle_inputs, recommender=_fit(order, log, content))
+    measured = _measured(order.ranker, bundle_inputs)
+    bundle_inputs = replace(bundle_inputs, measured=measured, **_log_ends(log.end, fitted, measured))
     _log.info("writing a bundle of %s videos", f"{bundle_inputs.videos.num_rows:,}")
-    write_bundle(out, bundle_inputs, settings.bundle)
+    write_bundle(out, bundle_inputs, settings.bundle, map_blocks)
+    bundle = _checked(out)
+    found = {"copies": dict(findings.copies), "suspicious": dict(findings.suspicious), "held_back": held}
+    return _summary(bundle) | log.report | found
+
+
+def _checked(out: str) -> ServingBundle:
+    """Load a bundle and check it by its smoke requests."""
     _log.info("checking it with its smoke requests")
     try:
         bundle = ServingBundle.load(out)
@@ -123,9 +217,14 @@ def make_bundle(
         # Without its manifest it is no bundle, and the command may be run again.
         StorageFolder(out).remove(MANIFEST)
         raise
-    summary = _summary(bundle) | inputs_report(data)
-    summary |= {"copies": dict(findings.copies), "suspicious": dict(findings.suspicious), "held_back": held}
-    return {"out": out, **summary, "seconds": round(time.perf_counter() - begun, 3)}
+    return bundle
+
+
+def _with_videos(content: CatalogContent | None) -> CatalogContent:
+    """Return the content; raise BundleError without VIDEOS."""
+    if content is None or content.videos is None:
+        raise BundleError("no VIDEOS: what is there to recommend?", fix="give --videos a VIDEOS table")
+    return content
 
 
 def _fingerprints(embeddings: str | None) -> pa.Table:
@@ -173,41 +272,27 @@ def _measured(ranker: str | None, inputs: BundleInputs) -> dict[str, dict[str, A
 
 
 def _log_ends(
-    data: InputData, fitted: MatrixRecommender | None, measured: Mapping[str, Mapping[str, Any]]
+    end: int | None, fitted: MatrixRecommender | None, measured: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, int | None]:
     """Return the ends of the oldest and the newest log that a part of the bundle was made of."""
-    ends = [log_end(data.events), measured.get("ranker", {}).get(LOG_END)]
+    ends = [end, measured.get("ranker", {}).get(LOG_END)]
     if fitted is not None and fitted.histories.at.size:
         ends.append(newest_at(fitted))
-    known = [end for end in ends if end is not None]
+    known = [one for one in ends if one is not None]
     return {"log_end": min(known, default=None), "log_newest": max(known, default=None)}
 
 
-def _creators(data: InputData) -> pa.Table:
-    """Return CREATORS by the events, and by FOLLOWS if given, else by the follows among the events."""
-    assert data.content is not None
-    assert data.content.videos is not None
-    events = data.events
-    if data.about_creators is not None:
-        events = pa.concat_tables([events, data.about_creators])
-    follows = data.content.follows
-    if follows is None or not pc.any(pc.not_equal(follows.column("entity"), "user")).as_py():
-        follows = follows_from_events(events, data.content.videos)
-    return creator_statistics(events, data.content.videos, follows)
-
-
-def _fit(model: str, data: InputData, interactions: pa.Table, settings: Settings) -> MatrixRecommender:
+def _fit(order: BundleOrder, log: BundleLog, content: CatalogContent) -> MatrixRecommender:
     """Return a recommender that is fitted on the bundle's events and videos; they must have one in common."""
-    assert data.content is not None
-    assert data.content.videos is not None
-    watched, ids = interactions.column("video_id"), data.content.videos.column("video_id")
+    assert content.videos is not None
+    watched, ids = log.interactions.column("video_id"), content.videos.column("video_id")
     if not pc.any(pc.is_in(watched, value_set=pc.unique(ids))).as_py():
         raise BundleError(
             f"none of the videos in the events is among the {len(ids):,} in VIDEOS, such as {ids[0]}",
             fix="give the events of these videos, or map the column with their ids",
         )
-    _log.info("fitting %s on %s events", model, f"{data.events.num_rows:,}")
-    fitted, _ = fit_model(model, settings.retrieval, interactions, data.content)
+    _log.info("fitting %s on %s events", order.model, f"{log.events:,}")
+    fitted, _ = fit_model(order.model, order.settings.retrieval, log.interactions, content)
     for line in report_lines(fitted.report):
         _log.info("%s", line)
     return fitted

@@ -7,6 +7,7 @@ import pyarrow as pa
 from vrec.bundle.config import BundleConfig
 from vrec.bundle.held_back import ContentFindings, content_findings, held_back, without_vectors
 from vrec.core.tables import read_manifest
+from vrec.core.types import CatalogContent
 from vrec.pipelines.inputs import InputData
 
 
@@ -23,9 +24,17 @@ def hold_back_content(
     So a model that reads content places them by what shoppers did, as a bundle of the same settings does.
     Their rows of VIDEOS stay.
     """
-    content = data.content
-    if not config.hold_back or content is None or content.videos is None or content.embeddings is None:
+    if data.content is None:
         return data, {}
+    content, held = without_held(data.content, embeddings, config)
+    return replace(data, content=content), held
+
+
+def without_held(
+    content: CatalogContent, embeddings: str | None, config: BundleConfig
+) -> tuple[CatalogContent, dict[str, str]]:
+    """Return content without the embeddings that `hold_back_content` leaves out, and the reason by video."""
+    if not config.hold_back or content.videos is None or content.embeddings is None:
+        return content, {}
     held = held_back(find_held(embeddings, content.videos), config)
-    fused = without_vectors(content.embeddings, held)
-    return replace(data, content=replace(content, embeddings=fused)), held
+    return replace(content, embeddings=without_vectors(content.embeddings, held)), held

@@ -1,5 +1,9 @@
 """Figures of creators from their videos, what shoppers did with these, and who follows."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -29,6 +33,39 @@ class CreatorStatisticsConfig(BaseConfig):
     """Prior of the other rates where fewer than two creators have two trials; else it is fitted."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class CreatorCounts:
+    """Counts of events of some shoppers by creator, which can be added up."""
+
+    events: pl.DataFrame
+    """`creator_id`, and a count of each kind of event."""
+    audience: pl.DataFrame
+    """`creator_id`, `viewers` and of them `returned` on another day."""
+    cells: pl.DataFrame
+    """`creator_id`, `position`, impressions `shown` there and of them `clicked`."""
+
+    @classmethod
+    def of(cls, events: pa.Table, videos: pa.Table, config: CreatorStatisticsConfig) -> Self:
+        """Count EVENTS about VIDEOS and their creators."""
+        rows = to_polars(conform(events, EVENTS, stage="creators", extra=True))
+        known = _catalog(videos).select("video_id", "creator_id", "duration_s")
+        rows = pl.concat([rows.join(known, on="video_id"), _about(rows)])
+        return cls(_event_counts(rows, config.complete), _audience(rows), _cells(rows))
+
+    @classmethod
+    def merge(cls, parts: Sequence[Self]) -> Self:
+        """Add the counts of parts with different shoppers."""
+
+        def total(name: str, *key: str) -> pl.DataFrame:
+            return pl.concat([getattr(one, name) for one in parts]).group_by(key).sum().sort(key)
+
+        return cls(
+            total("events", "creator_id"),
+            total("audience", "creator_id"),
+            total("cells", "creator_id", "position"),
+        )
+
+
 def creator_statistics(
     events: pa.Table,
     videos: pa.Table,
@@ -45,17 +82,25 @@ def creator_statistics(
         config: Settings.
     """
     config = config if config is not None else CreatorStatisticsConfig()
-    catalog = to_polars(conform(videos, VIDEOS, stage="creators", extra=True))
-    catalog = catalog.filter(pl.col("creator_id") != "").unique("video_id", keep="first")
-    rows = to_polars(conform(events, EVENTS, stage="creators", extra=True))
-    rows = pl.concat(
-        [rows.join(catalog.select("video_id", "creator_id", "duration_s"), on="video_id"), _about(rows)]
-    )
-    creators = _catalog_figures(catalog)
-    found = creators.join(_event_counts(rows, config.complete), on="creator_id", how="left")
-    found = found.join(_audience(rows), on="creator_id", how="left")
-    found = found.join(_followers(follows), on="creator_id", how="left")
-    found = found.join(_explained_clicks(rows), on="creator_id", how="left")
+    counts = CreatorCounts.merge([CreatorCounts.of(events, videos, config)])
+    return creator_figures(counts, videos, count_followers(follows), config)
+
+
+def creator_figures(
+    counted: CreatorCounts, videos: pa.Table, followers: pl.DataFrame, config: CreatorStatisticsConfig
+) -> pa.Table:
+    """Return what `creator_statistics` returns, from counts of all shoppers.
+
+    Args:
+        counted: Counts, as `merge` returns them.
+        videos: VIDEOS.
+        followers: As `count_followers` returns them.
+        config: Settings.
+    """
+    creators = _catalog_figures(_catalog(videos))
+    found = creators
+    for more in (counted.events, counted.audience, followers, _explained_clicks(counted.cells)):
+        found = found.join(more, on="creator_id", how="left")
     counts = [name for name in found.columns if name not in creators.columns]
     found = found.with_columns(pl.col(counts).fill_null(0)).sort("creator_id")
 
@@ -75,6 +120,11 @@ def creator_statistics(
         repeat_viewers=pl.Series(rate("returned", "viewers")),
     )
     return from_polars(table, CREATORS, "creators")
+
+
+def _catalog(videos: pa.Table) -> pl.DataFrame:
+    catalog = to_polars(conform(videos, VIDEOS, stage="creators", extra=True))
+    return catalog.filter(pl.col("creator_id") != "").unique("video_id", keep="first")
 
 
 def _about(rows: pl.DataFrame) -> pl.DataFrame:
@@ -126,23 +176,28 @@ def _audience(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _followers(follows: pa.Table | None) -> pl.DataFrame:
+def count_followers(follows: pa.Table | None) -> pl.DataFrame:
+    """Return `creator_id` and `followers`, the shoppers who follow it now by FOLLOWS; None for none."""
     table = FOLLOWS.arrow().empty_table() if follows is None else conform(follows, FOLLOWS, stage="creators")
     now = to_polars(table).filter(pl.col("entity") != "user", pl.col("ended_at").is_null())
     return now.group_by(creator_id="entity_id").agg(followers=pl.col("user_id").n_unique().cast(pl.Int64))
 
 
-def _explained_clicks(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return for each creator the clicks on impressions with a position, and those that positions explain."""
+def _cells(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the impressions of each creator at each position, and those that were clicked."""
     shown = rows.filter((pl.col("kind") == "impression") & pl.col("position").is_not_null())
     clicked = rows.filter((pl.col("kind") == "click") & pl.col("request_id").is_not_null())
     key = ["request_id", "video_id"]
     clicked = clicked.unique(key).select(*key, clicked=pl.lit(1))
-    cells = (
+    return (
         shown.join(clicked, on=key, how="left")
         .group_by("creator_id", "position")
-        .agg(shown=pl.len(), clicked=pl.col("clicked").sum())
+        .agg(shown=pl.len().cast(pl.Int64), clicked=pl.col("clicked").sum())
     )
+
+
+def _explained_clicks(cells: pl.DataFrame) -> pl.DataFrame:
+    """Return for each creator the clicks on impressions with a position, and those that positions explain."""
     creators, creator = np.unique(cells["creator_id"].to_numpy(), return_inverse=True)
     _, position = np.unique(cells["position"].to_numpy(), return_inverse=True)
     counts, clicks = (cells[name].to_numpy().astype(np.float64) for name in ("shown", "clicked"))

@@ -4,6 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tests.retrieval.index.changes import apply_changes, changes_of, few_values
 from vrec.core.errors import FitError, ModelError
 from vrec.retrieval.index import exact_search as nearest
+from vrec.retrieval.index import index as module
 from vrec.retrieval.index.index import ExactIndex, FaissIndex, IndexConfig
 
 LISTS = IndexConfig(exact_up_to=50, lists=12, probes=6, min_recall=0)
@@ -99,6 +101,18 @@ def test_lists_hold_each_vector_once_after_replacing_and_removing():
         for slot in nearest.faiss.rev_swig_ptr(lists.get_ids(number), lists.list_size(number))
     ]
     assert sorted(slots) == list(range(478))
+
+
+@given(st.integers(1, 700))
+@settings(max_examples=10, deadline=None)
+def test_lists_filled_by_blocks_are_those_filled_at_once(rows):
+    at_once, vectors = big(LISTS)
+    by_blocks = FaissIndex(LISTS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "FILL_ROWS", rows)
+        by_blocks.add([f"v{n}" for n in range(len(vectors))], vectors)
+    one, other = (faiss.serialize_index(index._lists) for index in (at_once, by_blocks))
+    assert np.array_equal(one, other)
 
 
 def test_same_seed_learns_the_same_lists():

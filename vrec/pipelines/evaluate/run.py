@@ -20,8 +20,9 @@ from vrec.core.types import CatalogContent
 from vrec.core.uris import join_uri
 from vrec.evaluation.offline.run import evaluate_recommendations
 from vrec.evaluation.offline.sampled import evaluate_sampled
-from vrec.evaluation.reports.comparison import PAGE, metrics_json, write_comparison
+from vrec.evaluation.reports.comparison import PAGE, ComparisonReport, metrics_json, write_comparison
 from vrec.events.interactions import aggregate_interactions
+from vrec.events.shards.manifest import EventShards
 from vrec.events.split import (
     InteractionSplit,
     cold_users,
@@ -42,6 +43,7 @@ from vrec.pipelines.evaluate.local import (
 from vrec.pipelines.evaluate.report import ComparisonOutcome, ModelRun, build_report
 from vrec.pipelines.evaluate.validation import train_test_split, validation_split
 from vrec.pipelines.fit.local import fits_here
+from vrec.pipelines.fit.sharded import large_shards
 from vrec.pipelines.gates import GateOptions
 from vrec.pipelines.inputs import InputData, InputPaths, read_inputs
 from vrec.retrieval.config import COMBINED_KINDS, RetrievalConfig, check_kind
@@ -65,11 +67,32 @@ def evaluate(
     StorageFolder(out).check_writable()
     # Nothing is promoted by an evaluation: faults are warned of.
     gates = GateOptions(policy="warn")
-    data = read_inputs(inputs, settings.events, settings.fit.modality, gates)
-    outcome = run_comparison(data, settings, like_paper=like_paper, address=address)
-    report = build_report(outcome, settings.evaluate)
+    if (table := _shards(inputs, settings, address)) is not None:
+        report = _compare_shards(table, inputs, settings, like_paper=like_paper, address=address)
+    else:
+        data = read_inputs(inputs, settings.events, settings.fit.modality, gates)
+        outcome = run_comparison(data, settings, like_paper=like_paper, address=address)
+        report = build_report(outcome, settings.evaluate)
     write_comparison(report, out)
     return metrics_json(report) | {"report": join_uri(out, PAGE)}
+
+
+def _shards(inputs: InputPaths, settings: Settings, address: str | None) -> EventShards | None:
+    """Return the shards of events that are to be weighed by tasks; None where this process reads them."""
+    published = inputs.validation is not None or inputs.test is not None
+    return None if published else large_shards(inputs, settings, address)
+
+
+def _compare_shards(
+    table: EventShards, inputs: InputPaths, settings: Settings, *, like_paper: bool, address: str | None
+) -> ComparisonReport:
+    # Imported here: Ray takes longer to import and to start than small fits.
+    from vrec.pipelines.cluster import connect_cluster, unwrap_ray_errors
+    from vrec.pipelines.evaluate.sharded import compare_shards
+    from vrec.pipelines.ray_tasks import RayTasks
+
+    with connect_cluster(address), unwrap_ray_errors():
+        return compare_shards(RayTasks(), table, inputs, settings, like_paper=like_paper, address=address)
 
 
 def run_comparison(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vrec.core.artifact import ModelArtifact, blob_path, read_artifact, write_artifact
+from vrec.core.blocks import MapBlocks, equal_blocks, map_in_turn
 from vrec.core.errors import FitError
 from vrec.core.tables import StorageFolder
 from vrec.core.types import Vectors
@@ -26,6 +27,8 @@ from vrec.retrieval.index.exact_search import (
 from vrec.retrieval.index.probing import required_probes
 from vrec.retrieval.index.validate import checked_queries, checked_vectors
 
+FILL_ROWS = 65_536
+"""Vectors that are put into the lists at once."""
 SearchResult = tuple[list[list[str]], list[list[float]]]
 KIND = "index"
 VECTORS, LISTS, CODES = "vectors.npy", "lists.faiss", "codes.faiss"
@@ -121,8 +124,12 @@ class FaissIndex:
             0 if faiss_index is None else _serialize(faiss_index).nbytes
         )
 
-    def add(self, ids: Sequence[str], vectors: Vectors) -> None:
-        """Add or replace vectors, see `VectorIndex`, and train the lists when necessary."""
+    def add(self, ids: Sequence[str], vectors: Vectors, map_blocks: MapBlocks = map_in_turn) -> None:
+        """Add or replace vectors, see `VectorIndex`, and train the lists when necessary.
+
+        The lists are trained on a sample, and with storage `float32` filled by blocks of vectors, which
+        `map_blocks` may run elsewhere.
+        """
         self._check_writable()
         ids = list(ids)
         rows = checked_vectors(ids, vectors, self.dim)
@@ -143,7 +150,7 @@ class FaissIndex:
         self._vectors[slots] = rows
         self._longest = max(self._longest, float(np.linalg.norm(rows, axis=1).max()))
         if len(self) > max(self.config.exact_up_to, self._trained_on * self.config.retrain_growth):
-            self._train()
+            self._train(map_blocks)
         elif self._lists is not None:
             self._remove_slots(replaced)
             self._lists.add_with_ids(rows, slots)
@@ -293,7 +300,7 @@ class FaissIndex:
             larger[: len(self._vectors)] = self._vectors.reshape(len(self._vectors), dim)
             self._vectors = larger
 
-    def _train(self) -> None:
+    def _train(self, map_blocks: MapBlocks) -> None:
         enable_blas_search()
         count, dim = len(self), self._vectors.shape[1]
         vectors = self._vectors[:count]
@@ -307,7 +314,10 @@ class FaissIndex:
         index.cp.max_points_per_centroid = self.config.training_per_list
         index.cp.min_points_per_centroid = 1
         index.train(vectors[drawn])
-        index.add_with_ids(vectors, np.arange(count, dtype=np.int64))
+        empty = _serialize(index)
+        for filled in map_blocks(_fill_block, (empty, vectors), equal_blocks(count, FILL_ROWS)):
+            # In the order of the blocks, so that each list is as one process fills it.
+            index.merge_from(faiss.deserialize_index(np.array(filled)), 0)
         self._lists, self._trained_on = index, count
         self._required_probes = required_probes(
             index.quantizer,
@@ -324,6 +334,16 @@ class FaissIndex:
     def _check_writable(self) -> None:
         if self._read_only:
             raise FitError("the index is mapped from its file", fix="load it with mmap=False to change it")
+
+
+def _fill_block(shared: tuple[npt.NDArray[np.uint8], Vectors], block: range) -> npt.NDArray[np.uint8]:
+    """Return empty lists, filled with the vectors of a block."""
+    empty, vectors = shared
+    enable_blas_search()
+    index = faiss.deserialize_index(np.array(empty))
+    rows = np.ascontiguousarray(vectors[block.start : block.stop])
+    index.add_with_ids(rows, np.arange(block.start, block.stop, dtype=np.int64))
+    return _serialize(index)
 
 
 def _serialize(index: Any) -> npt.NDArray[np.uint8]:
