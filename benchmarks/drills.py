@@ -5,7 +5,7 @@ and two worker nodes have one each, so that all work is on nodes that may be los
 undisturbed first; then again, and the node that does its main task is disturbed 2 s after it began with it:
 killed (every process of it by SIGKILL), cut off from the network or frozen. Printed are whether the result is
 that of the undisturbed run, the seconds beyond it, and the last line that the operator saw. docs/drills.md
-has the table.
+has the table. On a full disk the output folder has 64 kB.
 """
 
 import argparse
@@ -204,6 +204,20 @@ class Drill:
             self._again(name, out, expected)
         self.mend()
 
+    def on_a_full_disk(self, name: str) -> None:
+        """Run a command whose output folder is on a disk of 64 kB, and again once it is a larger one."""
+        expected, usual = self.undisturbed(name)
+        out = self._empty(f"{name}-full")
+        out.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(out)], check=True)
+        try:
+            code, said = self._run(name, out)
+            print(f"| {name} | a full disk | exit {code} | {usual:.0f} s | | {said} |", flush=True)
+            subprocess.run(["mount", "-o", "remount,size=500m", str(out)], check=True)
+            self._again(name, out, expected)
+        finally:
+            subprocess.run(["umount", "--lazy", str(out)], check=True)
+
     def _again(self, name: str, out: Path, expected: Any) -> None:
         """Run a command that failed once more, as its message says."""
         self.mend()
@@ -283,6 +297,9 @@ DISTURBANCES: dict[str, Callable[[NamespaceNode], None]] = {
 }
 
 
+FULL_DISK = "a full disk"
+
+
 def write_inputs(folder: Path) -> None:
     """Draw clips and a shop."""
     (folder / "clips").mkdir(parents=True, exist_ok=True)
@@ -298,7 +315,7 @@ def main() -> None:
     """Run the drills and print a line each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default=",".join(COMMANDS), help="commands, by commas")
-    parser.add_argument("--disturb", default=",".join(DISTURBANCES), help="disturbances, by commas")
+    parser.add_argument("--disturb", default=",".join([*DISTURBANCES, FULL_DISK]), help="by commas")
     parser.add_argument("--out", type=Path, default=Path("/tmp/vrec-drills"))
     arguments = parser.parse_args()
     write_inputs(arguments.out)
@@ -309,7 +326,10 @@ def main() -> None:
         drill = Drill(arguments.out, cluster)
         for name in arguments.only.split(","):
             for what in arguments.disturb.split(","):
-                drill.disturbed(name, what, DISTURBANCES[what])
+                if what == FULL_DISK:
+                    drill.on_a_full_disk(name)
+                else:
+                    drill.disturbed(name, what, DISTURBANCES[what])
 
 
 if __name__ == "__main__":
