@@ -15,7 +15,7 @@ from vrec.bundle.bundle import ServingBundle
 from vrec.config.load import load_settings
 from vrec.config.loop import LoopConfig
 from vrec.core.compute import pc
-from vrec.core.errors import GateError
+from vrec.core.errors import ConfigError, GateError
 from vrec.core.tables import StorageFolder
 from vrec.loop.commands import roll_back
 from vrec.loop.journal import LoopJournal
@@ -214,6 +214,12 @@ def test_killed_at_any_write_and_run_again_is_as_never_interrupted(nights, monke
     assert {n: s.fingerprint for n, s in states[0].steps.items() if n != "test item_knn"} == {
         n: s.fingerprint for n, s in states[1].steps.items() if n != "test item_knn"
     }
+
+
+def test_a_loop_with_differential_privacy_is_refused_before_anything_is_written(tmp_path, begun):
+    with pytest.raises(ConfigError, match="`vrec loop` has no private form, and privacy.epsilon is 4"):
+        begun.run(POPULAR, "privacy.epsilon=4", out=tmp_path / "loop")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_log_at_fault_stops_the_run_and_the_next_one_begins_anew(nights):

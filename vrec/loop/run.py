@@ -32,6 +32,7 @@ from vrec.loop.retention import remove_old
 from vrec.loop.service import ServiceClient
 from vrec.loop.sources import LoopSources, judge_and_cut, read_table_log, videos_digest
 from vrec.pipelines.output import open_output
+from vrec.privacy.config import require_no_epsilon
 
 _log = logging.getLogger(__name__)
 
@@ -77,12 +78,14 @@ def run_loop(
         now: Function that returns the time in seconds since 1970.
 
     Raises:
+        ConfigError: `privacy.epsilon` is set: a fit each night would spend it each night.
         LoopRuns: Another loop runs on the folder.
         LeaseLost: Another loop may have taken the place of this one, which has stopped.
         GateError: The log is at fault; the bundle in service stays.
         LoopError, ServiceRefused: The loop cannot go on.
         VrecError: A step failed, as its own command does.
     """
+    require_no_epsilon(settings.privacy, "`vrec loop`")
     check_mlflow(settings.loop.mlflow)
     folder = open_output(out, RUNS)
     with hold_lock(folder, settings.loop.lease_s) as check_lock:
