@@ -18,7 +18,7 @@ class BudgetsConfig(BaseConfig):
     page_cpu_ms_per_second: float = Field(default=200.0, gt=0)
     """The same for an address from which pages call with a `browser` key, and for one without a key where the
     service has keys: about 40 lists a second."""
-    cpu_burst_s: float = Field(default=2.0, gt=0)
+    cpu_burst_s: float = Field(default=5.0, gt=0)
     """Seconds of that budget that may be used at once. Beyond, lists have popular videos; beyond twice as
     much, requests get 429."""
     lists_at_once: int = Field(default=64, ge=1)
