@@ -89,7 +89,7 @@ def test_an_address_of_pages_has_a_budget_of_its_own():
 def test_a_tenant_s_requests_share_its_budget():
     async def run():
         app = App()
-        app.middleware = BudgetMiddleware(app.answer, BudgetsConfig(), lambda: app.told, 50.0)
+        app.middleware = BudgetMiddleware(app.answer, BudgetsConfig(cpu_burst_s=2.0), lambda: app.told, 50.0)
         await app.call(LIST, cost=120, caller="key a")
         assert await app.call(LIST, caller="key b") == "budget"
 
