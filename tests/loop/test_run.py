@@ -217,7 +217,7 @@ def test_killed_at_any_write_and_run_again_is_as_never_interrupted(nights, monke
 
 
 def test_a_loop_with_differential_privacy_is_refused_before_anything_is_written(tmp_path, begun):
-    with pytest.raises(ConfigError, match="`vrec loop` has no private form, and privacy.epsilon is 4"):
+    with pytest.raises(ConfigError, match=r"`vrec loop` has no private form, and privacy\.epsilon is 4"):
         begun.run(POPULAR, "privacy.epsilon=4", out=tmp_path / "loop")
     assert not list(tmp_path.iterdir())
 
