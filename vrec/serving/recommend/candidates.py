@@ -21,6 +21,7 @@ from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.messages import RecommendQuery
 from vrec.serving.recommend.draws import candidate_rng
 from vrec.serving.recommend.eligibility import EligibilityFilter
+from vrec.serving.recommend.exact_scores import Scores, best_first, pair_scores
 from vrec.serving.recommend.live import LIVE_SOURCE, live_order
 from vrec.serving.streams.rows import NO_LIVE, LiveStreams
 
@@ -35,7 +36,6 @@ NEW_SOURCE = "new"
 """Source of candidates that were published lately or hardly shown yet."""
 IMPRESSION_COLUMN = VIDEO_COUNT_KEYS.index("event:impression")
 """Column of impressions in the counts of a video."""
-Scores = npt.NDArray[np.floating]
 
 
 class CandidateSources:
@@ -295,22 +295,6 @@ def _nearest(
     scores = pair_scores(vectors, query)
     order = best_first(scores, rows, snapshot.catalog.video_ids)[:need]
     return rows[order], scores[order]
-
-
-def pair_scores(vectors: Vectors, query: Vectors) -> Scores:
-    """Return the (N,) float32 dot products of vectors with one; each has the same bits among any others."""
-    return np.einsum("nd,d->n", vectors.astype(np.float64), query.astype(np.float64)).astype(np.float32)
-
-
-def best_first(scores: Scores, rows: RowIndices, video_ids: Sequence[str]) -> RowIndices:
-    """Return the order of (N,) rows by descending score, ties by video id."""
-    order = np.argsort(-scores, kind="stable")
-    descending = scores[order]
-    if (descending[1:] == descending[:-1]).any():
-        numbers, values = rows.tolist(), scores.tolist()
-        places = sorted(range(len(rows)), key=lambda place: (-values[place], video_ids[numbers[place]]))
-        order = np.array(places, np.int64)
-    return order
 
 
 def underexposed_candidates(

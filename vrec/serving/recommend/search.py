@@ -14,8 +14,8 @@ from vrec.ranking.reranking.catalog import RowIndices
 from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.catalog.updates import change_vector, changed_videos
 from vrec.serving.messages import CatalogChange, ListItem, unranked_item
-from vrec.serving.recommend.candidates import Scores, best_first, pair_scores
 from vrec.serving.recommend.eligibility import EligibilityFilter
+from vrec.serving.recommend.exact_scores import Scores, best_first, pair_scores
 from vrec.serving.recommend.rank_fusion import fuse_ranks, fusion_depth
 
 DEEPER = 8

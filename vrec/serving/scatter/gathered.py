@@ -17,8 +17,9 @@ from vrec.ranking.reranking.catalog import CatalogArrays, Floats, RowIndices
 from vrec.serving.catalog.bundle_view import BundleCatalogView
 from vrec.serving.catalog.columns import FilterColumns, GrowableColumns, Mask
 from vrec.serving.catalog.snapshot import CatalogSnapshot
-from vrec.serving.recommend.candidates import CandidateSources, Scores, by_impressions, rank_neighbors
+from vrec.serving.recommend.candidates import CandidateSources, by_impressions, rank_neighbors
 from vrec.serving.recommend.engine import RecommendEngine
+from vrec.serving.recommend.exact_scores import Scores
 from vrec.serving.recommend.predictions import ChosenCandidates
 from vrec.serving.recommend.search import TextSearch
 from vrec.serving.rules.compiled import RuleCompiler

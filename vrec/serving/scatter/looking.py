@@ -18,8 +18,9 @@ from vrec.retrieval.index.index import FaissIndex
 from vrec.serving.catalog.columns import Mask
 from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.messages import RecommendQuery
-from vrec.serving.recommend.candidates import CandidateSources, Scores, scored_by_content
+from vrec.serving.recommend.candidates import CandidateSources, scored_by_content
 from vrec.serving.recommend.eligibility import EligibilityFilter, checked_at_once
+from vrec.serving.recommend.exact_scores import Scores
 from vrec.serving.recommend.seeds import seeded_candidates
 from vrec.serving.scatter.messages import LookQuery
 from vrec.serving.streams.rows import NO_LIVE, LiveStreams

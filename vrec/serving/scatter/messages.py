@@ -120,7 +120,7 @@ class PartRows:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PartRecords:
-    """What ranking needs of some videos of a part."""
+    """Vectors and features of some videos of a part, for ranking."""
 
     ids: Sequence[str]
     vectors: Vectors

@@ -12,9 +12,9 @@ from vrec.profiles.linked import history_parts
 from vrec.profiles.profile import Profile
 from vrec.ranking.ranker_part import take_part
 from vrec.serving.messages import RecommendQuery
-from vrec.serving.recommend.candidates import Scores
 from vrec.serving.recommend.eligibility import request_mask, shopper_context
 from vrec.serving.recommend.engine import RecommendEngine
+from vrec.serving.recommend.exact_scores import Scores
 from vrec.serving.recommend.rank_fusion import fusion_depth
 from vrec.serving.recommend.search import DEEPER
 from vrec.serving.rules.book import RuleBook
