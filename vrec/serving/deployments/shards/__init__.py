@@ -1,1 +1,0 @@
-"""Catalog in shards: deployments that hold a part each, and calls to them."""
