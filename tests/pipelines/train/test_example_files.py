@@ -1,14 +1,9 @@
 """Examples in files: those in memory, whatever the shards of the events; and a ranker trained on them."""
 
 import json
-import os
-import signal
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from tests.pipelines.shop import RANKER_OVERRIDES, ShopOnDisk
@@ -123,42 +118,3 @@ def test_shards_train_the_ranker_that_files_of_one_shard_train_without_ray(shop,
     assert sum(done["impressions"].values()) > MOST
     assert not (out / EXAMPLES).exists()
     assert not (out / CHECKPOINTS).exists()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_training_on_files_whose_worker_is_killed_ends_with_the_same_weights(
-    shop, alone, local_ray, tmp_path
-):
-    paths, out = with_shards(shop, tmp_path / "shards", 4), tmp_path / "out"
-    killed = threading.Event()
-    killer = threading.Thread(target=kill_after_a_checkpoint, args=(out / CHECKPOINTS, killed))
-    killer.start()
-    settings = load_settings(
-        overrides=[
-            *RANKER_OVERRIDES,
-            "events.shards.local_events=0",
-            f"train.ranker.local_examples={MOST}",
-            "train.ranker.training={epochs: 6, patience: 6, batch_size: 16}",
-        ]
-    )
-    done = train_ranker(paths, str(out), settings)
-    killed.set()
-    killer.join()
-    assert done["resumed_from"] >= 1
-    other = tmp_path / "undisturbed"
-    train_ranker(paths, str(other), settings)
-    expected = {n: t.numpy() for n, t in NetworkRanker.load(str(other)).network.state_dict().items()}
-    assert same_weights(out, expected)
-
-
-def kill_after_a_checkpoint(checkpoints: Path, ended: threading.Event) -> None:
-    """SIGKILL to the process that trains, once Ray has noted a checkpoint of it."""
-    while not ended.is_set():
-        noted = list(checkpoints.glob("*/checkpoint_manager_snapshot.json"))
-        if noted and "checkpoint_2" in noted[0].read_text():
-            break
-        time.sleep(0.02)
-    for process in psutil.process_iter(["name", "cmdline"]):
-        if "RayTrainWorker" in " ".join(process.info["cmdline"] or []):
-            os.kill(process.pid, signal.SIGKILL)
