@@ -198,7 +198,6 @@ class ServingCluster:
 
     cluster: NamespaceCluster
     redis: DrilledRedis
-    config: Path
 
 
 async def nothing(service: ServingCluster) -> None:
@@ -316,7 +315,7 @@ def main() -> None:
             code = cluster.run(command, log).wait(300)
             if code:
                 raise RuntimeError(f"serve run: exit {code}: {log.read_text()[-2000:]}")
-            service = ServingCluster(cluster, redis, config)
+            service = ServingCluster(cluster, redis)
             asyncio.run(run(arguments.only.split(";"), service, key))
     finally:
         redis.kill()
