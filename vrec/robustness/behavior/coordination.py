@@ -31,7 +31,7 @@ LEAST_PART = 0.25
 """Least share of the group that has a video of it, and of its videos that a shopper of it has."""
 LEAST_MEMBERS, LEAST_VIDEOS, LEAST_SHARED = 4, 4, 2
 LEAST_SURPLUS = 30.0
-"""Evidence of a group above the price of naming it, nats. Chosen on the draws that `benchmarks/suspects.py --tune` makes."""
+"""Evidence of a group above its price, nats. Chosen on the draws of `benchmarks/suspects.py --tune`."""
 GROUP_UNITS, LEAST_STRENGTH = 15.0, 0.25
 """Score of a group that fills all of its pairs and is all of the audience, and strength that is no news."""
 BLOCK_SHOPPERS = 512
