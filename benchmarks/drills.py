@@ -202,7 +202,7 @@ class Drill:
         )
         if code:
             self._again(name, out, expected)
-        self.mend()
+        self.cluster.mend()
 
     def on_a_full_disk(self, name: str) -> None:
         """Run a command whose output folder is on a disk of 64 kB, and again once it is a larger one."""
@@ -220,28 +220,12 @@ class Drill:
 
     def _again(self, name: str, out: Path, expected: Any) -> None:
         """Run a command that failed once more, as its message says."""
-        self.mend()
+        self.cluster.mend()
         begun = time.monotonic()
         code, said = self._run(name, out)
         same = "equal" if not code and COMMANDS[name].outcome(out) == expected else f"exit {code}"
         seconds = time.monotonic() - begun
         print(f"| {name} | the same command again | {same} | | {seconds:.0f} s in all | {said} |")
-
-    def mend(self) -> None:
-        """Start the nodes that are gone, and wait until all are there.
-
-        A node that was taken for dead ends by itself once it hears of it, as a supervisor would see.
-        """
-        for _ in range(4):
-            for node in self.cluster.workers:
-                if not node.processes():
-                    self.cluster.start_worker(node)
-            try:
-                self.cluster.wait_for(1 + len(self.cluster.workers), 60)
-            except RuntimeError:
-                continue
-            return
-        raise RuntimeError("the cluster does not become whole again")
 
     def _empty(self, name: str) -> Path:
         shutil.rmtree(self.folder / name, ignore_errors=True)

@@ -22,6 +22,34 @@ LINK = "vrecdrill"
 BRIDGE = f"{LINK}0"
 NETWORK = "10.213.77"
 PORT = 6380
+PATIENT_START = """
+import sys, time
+from ray._private import services
+from ray.scripts.scripts import main
+get_node = services.get_node
+def wait_for_node(*arguments):
+    until = time.monotonic() + 300
+    while True:
+        try:
+            return get_node(*arguments)
+        except RuntimeError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
+services.get_node = wait_for_node
+sys.argv[0] = "ray"
+main()
+"""
+"""Ray's command line, whose `start` gives up after 30 s: too soon on a machine that is far too busy."""
+PATIENCE = {
+    # As in deploy/kuberay.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+    # Seconds that processes may take to start; nothing of this says how soon a loss is noticed.
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_worker_register_timeout_seconds": "300",
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
+    "RAY_gcs_server_port_wait_time_s": "300",
+}
 ALIVE = 0
 """State of a live node, `GcsNodeInfo.ALIVE`."""
 
@@ -82,6 +110,14 @@ class NamespaceNode:
             with contextlib.suppress(psutil.Error):
                 process.send_signal(number)
 
+    def kill_one(self, part: str) -> None:
+        """Kill the first process of Ray whose title has `part` in it, if there is one."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if part in " ".join(process.cmdline()):
+                    process.kill()
+                    return
+
     def kill(self) -> None:
         """Kill every process in the namespace, and those that they start meanwhile."""
         while self.processes():
@@ -125,11 +161,38 @@ class NamespaceCluster:
         self.head = NamespaceNode(1)
         self.address = f"{self.head.address}:{PORT}"
         self.workers = [NamespaceNode(2 + number) for number in range(workers)]
-        self.start_head()
-        for number, node in enumerate(self.workers):
-            self.start_worker(node)
-            # One after another: two at a time would choose the same names in the session's folder.
-            self.wait_for(2 + number)
+        self._started: dict[NamespaceNode, subprocess.Popen[bytes]] = {}
+        # One after another: two at a time would choose the same names in the session's folder.
+        for number in range(len(self.nodes)):
+            self.mend(1 + number)
+
+    @property
+    def nodes(self) -> list[NamespaceNode]:
+        """All nodes, the head first."""
+        return [self.head, *self.workers]
+
+    def mend(self, count: int | None = None, seconds: float = 600.0) -> None:
+        """Start the nodes that are gone, as a supervisor would, until all are there.
+
+        A node that was taken for dead ends by itself once it hears of it. One whose start takes longer than
+        Ray's 30 s gives up, and is started again.
+
+        Args:
+            count: Number of the nodes that are wanted, the head first; by default all.
+            seconds: Seconds after which it raises RuntimeError.
+        """
+        wanted = self.nodes[:count]
+        begun, found = time.monotonic(), -1
+        while time.monotonic() - begun < seconds:
+            for node in wanted:
+                if node not in self._started or self._started[node].poll() is not None:
+                    node.kill()
+                    self.start_head() if node is self.head else self.start_worker(node)
+            found = self.live_nodes()
+            if found == len(wanted):
+                return
+            time.sleep(0.5)
+        raise RuntimeError(f"the cluster has {found} nodes, and not {len(wanted)}, after {seconds:.0f} s")
 
     def start_head(self) -> None:
         """Start Ray's head, or start it again."""
@@ -143,29 +206,21 @@ class NamespaceCluster:
         self._start(node, [f"--address={self.address}", f"--num-cpus={self.worker_cpus}"], {})
 
     def _start(self, node: NamespaceNode, arguments: list[str], more: dict[str, str]) -> None:
-        ray = Path(sys.executable).with_name("ray")
         size = self.object_store_mb * 10**6
-        command = [str(ray), "start", "--block", *arguments, f"--node-ip-address={node.address}"]
+        command = [sys.executable, "-c", PATIENT_START, "start", "--block", *arguments]
+        command.append(f"--node-ip-address={node.address}")
         command += [f"--object-store-memory={size}", "--disable-usage-stats"]
         if node is self.head:
             command.append(f"--temp-dir={self.folder / 'ray'}")
-        node.start(command, self.folder / f"node-{node.number}.log", more)
-
-    def wait_for(self, nodes: int, seconds: float = 90.0) -> float:
-        """Wait until the cluster has a number of live nodes, and return the seconds that it took."""
-        begun, found = time.monotonic(), -1
-        while time.monotonic() - begun < seconds:
-            with contextlib.suppress(ray.exceptions.RpcError, ray.exceptions.RaySystemError):
-                found = self.live_nodes()
-            if found == nodes:
-                return time.monotonic() - begun
-            time.sleep(0.2)
-        raise RuntimeError(f"the cluster has {found} nodes, and not {nodes}, after {seconds:.0f} s")
+        log = self.folder / f"node-{node.number}.log"
+        self._started[node] = node.start(command, log, PATIENCE | more)
 
     def live_nodes(self) -> int:
-        """Return the number of nodes that the head takes for alive."""
-        nodes = GcsClient(address=self.address).get_all_node_info(timeout=5)
-        return sum(node.state == ALIVE for node in nodes.values())
+        """Return the number of nodes that the head takes for alive; -1 if it does not answer."""
+        with contextlib.suppress(ray.exceptions.RpcError, ray.exceptions.RaySystemError):
+            nodes = GcsClient(address=self.address).get_all_node_info(timeout=5)
+            return sum(node.state == ALIVE for node in nodes.values())
+        return -1
 
     def run(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
         """Start a command on the head's node with the cluster's address."""

@@ -1,11 +1,12 @@
 """Drills of the service on a cluster of network namespaces: what shoppers see while machines are lost.
 
 Run as root on Linux: `python benchmarks/serving_drills.py [--bundle FOLDER] [--only DRILL;…]`. Two worker
-nodes carry the deployments of `serve_configs/prod.yaml`, two replicas of each but the encoder; the head's
-state and the profiles are in a Redis outside the cluster. A client, like a load balancer with one more try
-at another machine, sends four lists and four batches of events a second to the HTTP proxies of the two
-nodes. Printed are the requests that failed although they were sent to both, the seconds until the last
-failed one, and whether every acknowledged event is in the log, once. docs/drills.md has the table.
+nodes carry the deployments of `serve_configs/prod.yaml`, two replicas of each, without the encoder; the
+head's state and the profiles are in a Redis outside the cluster. A client, like a load balancer with one
+more try at another machine, sends a list and a batch of events every quarter of a second to the HTTP proxies
+of the two nodes. Printed are the requests that failed although they were sent to both, the seconds until the
+last failed one, what `/readyz` said, and whether every acknowledged event is in the log, once.
+docs/drills.md has the table.
 """
 
 import argparse
@@ -36,7 +37,6 @@ ROOT = Path(__file__).parents[1]
 SHOPPERS, BATCH = 100, 10
 REDIS_PORT = 6399
 TIMEOUT_S = 10.0
-BETWEEN_S = 0.25
 
 
 class DrilledRedis:
@@ -88,8 +88,8 @@ class ShopperOutcomes:
 class LoadBalancedClient:
     """Client of several machines that sends what fails at one to the next, once."""
 
-    def __init__(self, urls: list[str], key: str) -> None:
-        self.urls, self.seen = urls, ShopperOutcomes()
+    def __init__(self, urls: list[str], key: str, between_s: float) -> None:
+        self.urls, self.seen, self._between_s = urls, ShopperOutcomes(), between_s
         self._headers = {"X-API-Key": key}
         self._turn = 0
 
@@ -110,7 +110,7 @@ class LoadBalancedClient:
                     task = asyncio.create_task(call)
                     under_way.add(task)
                     task.add_done_callback(under_way.discard)
-                await asyncio.sleep(BETWEEN_S)
+                await asyncio.sleep(self._between_s)
             await asyncio.gather(*under_way)
 
     async def _recommend(self, session: aiohttp.ClientSession, number: int) -> None:
@@ -150,9 +150,10 @@ def write_config(folder: Path, bundle: Path) -> Path:
     config["logging_config"]["log_level"] = "WARNING"
     (application,) = config["applications"]
     application["args"] |= {"data": str(folder / "data"), "bundles": str(bundle.parent)}
-    application["args"]["replicas"] |= dict.fromkeys(("api_cpus", "ranking_cpus", "encoder_cpus"), 0.2)
+    application["args"]["replicas"] |= dict.fromkeys(("api_cpus", "ranking_cpus"), 0.2) | {"encoder": 0}
     application["args"]["replicas"]["ranking_most"] = 2
     application["args"]["security"] = {"serve_media": False}
+    application["deployments"] = [one for one in application["deployments"] if one["name"] != "Encoder"]
     for deployment in application["deployments"]:
         deployment["user_config"] = {"bundle": str(bundle)}
     place = folder / "serve.yaml"
@@ -160,20 +161,48 @@ def write_config(folder: Path, bundle: Path) -> Path:
     return place
 
 
-async def until_ready(urls: list[str], seconds: float = 300.0) -> float:
-    """Wait until every machine is ready, and return the seconds that it took."""
-    begun, found = time.monotonic(), list[int]()
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+class ReadinessProbe:
+    """What `/readyz` of each machine says to an operator, asked again and again.
+
+    Args:
+        urls: The machines.
+        key: Key with which the reasons are said.
+    """
+
+    def __init__(self, urls: list[str], key: str) -> None:
+        self._urls, self._headers = urls, {"X-API-Key": key}
+        self.said: Counter[str] = Counter()
+        """How often each thing was said, where a machine was not ready."""
+
+    async def ask(self) -> bool:
+        """Ask every machine once, and return whether all are ready."""
+        timeout = aiohttp.ClientTimeout(total=5)
+        async with aiohttp.ClientSession(timeout=timeout, headers=self._headers) as session:
+            answers = await asyncio.gather(*(self._ask(session, url) for url in self._urls))
+        self.said.update(f"node {node}: {said}" for node, said in enumerate(answers) if said)
+        return not any(answers)
+
+    async def _ask(self, session: aiohttp.ClientSession, url: str) -> str:
+        """Return what is not ready at a machine; an empty text if all is."""
+        try:
+            async with session.get(url + "/readyz") as response:
+                if response.status == 200:
+                    return ""
+                answer = await response.json(content_type=None)
+                parts = answer.get("parts", answer) if isinstance(answer, dict) else answer
+                reasons = {part: said for part, said in parts.items() if said}
+                return f"{response.status} {reasons}"
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, AttributeError):
+            return "no answer"
+
+    async def until_ready(self, seconds: float = 600.0) -> float:
+        """Wait until every machine is ready, and return the seconds that it took."""
+        begun = time.monotonic()
         while time.monotonic() - begun < seconds:
-            found = []
-            for url in urls:
-                with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
-                    async with session.get(url + "/readyz") as response:
-                        found.append(response.status)
-            if found == [200] * len(urls):
+            if await self.ask():
                 return time.monotonic() - begun
             await asyncio.sleep(0.5)
-    raise RuntimeError(f"not ready after {seconds:.0f} s: {found}")
+        raise RuntimeError(f"not ready after {seconds:.0f} s: {self.said}")
 
 
 async def logged_events(url: str, key: str) -> Counter[str]:
@@ -207,10 +236,15 @@ async def nothing(service: ServingCluster) -> None:
 
 async def lose_a_worker(service: ServingCluster) -> None:
     """Kill a worker node, and start it again after 20 s."""
-    node = service.cluster.workers[0]
-    await asyncio.to_thread(node.kill)
+    await asyncio.to_thread(service.cluster.workers[0].kill)
     await asyncio.sleep(20)
-    service.cluster.start_worker(node)
+
+
+async def lose_a_replica(service: ServingCluster) -> None:
+    """Kill a replica of each deployment on one node."""
+    for name in ("Api", "Ranking", "Profiles"):
+        service.cluster.workers[0].kill_one(f"ServeReplica:vrec:{name}")
+        await asyncio.sleep(5)
 
 
 async def cut_a_worker_off(service: ServingCluster) -> None:
@@ -219,18 +253,12 @@ async def cut_a_worker_off(service: ServingCluster) -> None:
     node.cut_off()
     await asyncio.sleep(60)
     node.reconnect()
-    for _ in range(60):
-        await asyncio.sleep(1)
-        if not node.processes():
-            service.cluster.start_worker(node)
-            return
 
 
 async def lose_the_head(service: ServingCluster) -> None:
     """Kill the head, and start it again after 10 s with the state in Redis."""
     await asyncio.to_thread(service.cluster.head.kill)
     await asyncio.sleep(10)
-    service.cluster.start_head()
 
 
 async def lose_redis(service: ServingCluster) -> None:
@@ -242,6 +270,7 @@ async def lose_redis(service: ServingCluster) -> None:
 
 DRILLS: dict[str, Callable[[ServingCluster], Awaitable[None]]] = {
     "nothing": nothing,
+    "a replica of each deployment killed": lose_a_replica,
     "a worker node killed, back after 20 s": lose_a_worker,
     "a worker node cut off for 60 s": cut_a_worker_off,
     "the head killed, back after 10 s": lose_the_head,
@@ -249,15 +278,26 @@ DRILLS: dict[str, Callable[[ServingCluster], Awaitable[None]]] = {
 }
 
 
-async def drill(what: str, service: ServingCluster, client: LoadBalancedClient) -> None:
-    """Disturb the service under load, wait until it is whole, and print a line."""
+async def disturb_and_mend(what: str, service: ServingCluster) -> None:
+    """Disturb the service, and start what is gone for good, as a supervisor would."""
+    await DRILLS[what](service)
+    await asyncio.to_thread(service.cluster.mend)
+
+
+async def drill(what: str, service: ServingCluster, client: LoadBalancedClient, key: str) -> None:
+    """Disturb the service under load, wait until all nodes and parts are there, and print a line."""
     ended = False
     loading = asyncio.create_task(client.load(lambda: ended))
     await asyncio.sleep(5)
     first, begun = len(client.seen.at), time.time()
     retried, degraded = client.seen.retried, client.seen.degraded
-    await DRILLS[what](service)
-    await until_ready(client.urls)
+    probe = ReadinessProbe(client.urls, key)
+    disturbing = asyncio.create_task(disturb_and_mend(what, service))
+    while not disturbing.done():
+        await probe.ask()
+        await asyncio.sleep(0.5)
+    await disturbing
+    await probe.until_ready()
     whole = time.time() - begun
     await asyncio.sleep(5)
     ended = True
@@ -273,19 +313,21 @@ async def drill(what: str, service: ServingCluster, client: LoadBalancedClient) 
         f"| {last:.0f} s | {whole:.0f} s |",
         flush=True,
     )
+    for said, times in probe.said.most_common(8):
+        print(f"    /readyz, {times} times: {said}", flush=True)
 
 
-async def run(names: list[str], service: ServingCluster, key: str) -> None:
+async def run(names: list[str], service: ServingCluster, key: str, between_s: float) -> None:
     """Run drills one after another, and compare the log with what was acknowledged."""
     urls = [f"http://{node.address}:8000" for node in service.cluster.workers]
-    print(f"ready after {await until_ready(urls):.0f} s", flush=True)
-    client = LoadBalancedClient(urls, key)
+    print(f"ready after {await ReadinessProbe(urls, key).until_ready():.0f} s", flush=True)
+    client = LoadBalancedClient(urls, key, between_s)
     print(
         "| drill | requests | failed at both | sent again | degraded | last one after | whole again after |"
     )
     print("|---|---|---|---|---|---|---|")
     for name in names:
-        await drill(name, service, client)
+        await drill(name, service, client, key)
     found = await logged_events(urls[0], key)
     counts = Counter(found[event] for event in client.seen.acknowledged)
     missing, twice = counts[0], sum(number for times, number in counts.items() if times > 1)
@@ -298,6 +340,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=Path("/tmp/vrec-large-shop-2000"))
     parser.add_argument("--only", default=";".join(DRILLS), help="drills, by semicolons")
     parser.add_argument("--out", type=Path, default=Path("/tmp/vrec-serving-drills"))
+    parser.add_argument("--between", type=float, default=0.25, help="seconds between two lists")
     arguments = parser.parse_args()
     kept_bundle(str(arguments.bundle), 2_000)
     shutil.rmtree(arguments.out, ignore_errors=True)
@@ -305,6 +348,12 @@ def main() -> None:
     os.environ["VREC_REDIS_URL"] = f"redis://{redis.address}/1"
     key = secrets.token_hex(16)
     digest = hashlib.sha256(key.encode()).hexdigest()
+    # As in deploy/node-env.sh.
+    os.environ |= {
+        "RAY_grpc_client_keepalive_time_ms": "15000",
+        "RAY_grpc_client_keepalive_timeout_ms": "15000",
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "vrec.serving.http.request_ids:proxy_middlewares",
+    }
     os.environ["VREC_API_KEYS"] = f"drill:read+events+manage:{digest}"
     try:
         with namespace_cluster(arguments.out / "cluster", redis=redis.address, worker_cpus=4) as cluster:
@@ -312,11 +361,11 @@ def main() -> None:
             serve = str(Path(sys.executable).with_name("serve"))
             log = arguments.out / "serve.log"
             command = [serve, "run", "--non-blocking", str(config)]
-            code = cluster.run(command, log).wait(300)
+            code = cluster.run(command, log).wait(900)
             if code:
                 raise RuntimeError(f"serve run: exit {code}: {log.read_text()[-2000:]}")
             service = ServingCluster(cluster, redis)
-            asyncio.run(run(arguments.only.split(";"), service, key))
+            asyncio.run(run(arguments.only.split(";"), service, key, arguments.between))
     finally:
         redis.kill()
 

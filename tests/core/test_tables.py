@@ -22,8 +22,9 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(OutputError, match=r"cannot write a/b.txt: no space left on device"):
+    with pytest.raises(OutputError, match=r"cannot write a/b.txt: no space left on device") as raised:
         folder.write("a/b.txt", b"second")
+    assert "make room" in raised.value.fix
     assert folder.read("a/b.txt") == b"first"
     assert folder.files("a") == ["b.txt"], "no temporary file is left behind"
 

@@ -1,5 +1,6 @@
 """Addresses and errors of a cluster, without one."""
 
+import errno
 import os
 import socket
 
@@ -9,6 +10,8 @@ from ray.exceptions import (
     ActorUnavailableError,
     NodeDiedError,
     ObjectLostError,
+    ObjectStoreFullError,
+    OutOfDiskError,
     OutOfMemoryError,
     RayActorError,
     RayTaskError,
@@ -43,6 +46,31 @@ def test_an_error_of_a_worker_comes_out_as_itself(kind):
 def test_any_other_error_stays_as_it_is(text):
     with pytest.raises(RayTaskError), unwrap_ray_errors():
         raise task_error(text)
+
+
+def test_what_is_raised_for_want_of_room_says_where_to_make_it():
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/x")
+    with (
+        pytest.raises(OutputError, match=r"/tmp/x: .*no space left") as raised,
+        unwrap_ray_errors(),
+    ):
+        raise RayTaskError("task", "a traceback", full)
+    assert "make room" in raised.value.fix
+    with pytest.raises(OutputError) as raised, unwrap_ray_errors():
+        raise task_error("vrec.core.errors.OutputError: out: cannot write x: no space left on device")
+    assert "make room" in raised.value.fix
+    with pytest.raises(RayTaskError), unwrap_ray_errors():
+        raise RayTaskError("task", "a traceback", PermissionError(errno.EACCES, "no"))
+
+
+@pytest.mark.parametrize("error", [OutOfDiskError("full"), ObjectStoreFullError("full")])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_node_without_room_for_objects_is_named_as_such(error, nested):
+    error = RayTaskError("task", "a traceback", error) if nested else error
+    with pytest.raises(ClusterError, match="no room for Ray's objects") as raised, unwrap_ray_errors():
+        raise error
+    assert "make room" in raised.value.fix
+    assert loss_reason(error) is None
 
 
 KILLED = (

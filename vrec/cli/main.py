@@ -37,6 +37,7 @@ from vrec.cli.shard import shard
 from vrec.cli.train import train_encoder, train_ranker
 from vrec.cli.tune import tune_cf, tune_encoder, tune_ranker
 from vrec.core.errors import ConfigError, DataWarning, VrecError
+from vrec.core.full_disk import full_disk_error
 from vrec.core.masking import mask_credentials
 
 app = typer.Typer(
@@ -186,6 +187,10 @@ def run(arguments: Sequence[str]) -> int:
             return EXIT_USAGE
         if debug:
             _print_traceback()
+        full = full_disk_error(error)
+        if full is not None:
+            print(f"vrec: {_sentence(str(full))} Fix: {full.fix}", file=sys.stderr)
+            return EXIT_FAILED
         what = mask_credentials(" ".join(str(error).split())[:300])
         print(f"vrec: {type(error).__name__}: {_sentence(what)} To see more: add --debug", file=sys.stderr)
         return EXIT_FAILED

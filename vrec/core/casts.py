@@ -17,6 +17,11 @@ ID_FIX = "cast ids to text; in pandas: df['id'] = df['id'].astype('Int64').astyp
 """Cast to apply where ids cannot be read."""
 
 
+def printable(text: str) -> str:
+    """Return text as valid UTF-8; lone surrogates, which no table can hold, become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def is_placeholder(text: str) -> bool:
     """Return whether a text stands for a missing value, such as "NaN" or "NULL"."""
     return text == "NA" or text.lower() in PLACEHOLDERS

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeVar
 from vrec.core.masking import mask_credentials
 
 T = TypeVar("T")
+_FULL_DISK = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
 MAX_MESSAGE_CHARS = 500
 """Characters of another library's message that an error repeats."""
 
@@ -55,6 +56,12 @@ class OutputError(VrecError):
     """Output folder that cannot be written or holds files that vrec did not write."""
 
     fix = "give --out a folder that can be written"
+
+    def __init__(self, message: str, *, fix: str | None = None) -> None:
+        # Here and not where a write fails: of an error inside a Ray Data function only the message arrives.
+        if fix is None and _FULL_DISK.search(message):
+            fix = "make room there, or name another folder, then run the same command again"
+        super().__init__(message, fix=fix)
 
 
 class EventsError(VrecError):
@@ -359,11 +366,6 @@ def describe_exception(error: Exception) -> str:
     except Exception:
         message = ""
     return mask_credentials(f"{type(error).__name__}: {message}" if message else type(error).__name__)
-
-
-def printable(text: str) -> str:
-    """Return text as valid UTF-8; lone surrogates, which no table can hold, become escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 _CLOUD_REASONS = (

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from vrec.core.casts import is_placeholder, text_column
+from vrec.core.casts import is_placeholder, printable, text_column
 from vrec.core.errors import (
     SchemaError,
     SourceError,
@@ -21,7 +21,6 @@ from vrec.core.errors import (
     VideoError,
     guard,
     os_error_reason,
-    printable,
 )
 from vrec.core.types import UnlistedRow, VideoRef
 from vrec.core.uris import absolute_uri, is_web, join_uri, resolve, sibling_uri, uri_name

@@ -14,6 +14,7 @@ import ray.exceptions
 
 from vrec.core import errors
 from vrec.core.errors import VrecError, os_error_reason
+from vrec.core.full_disk import full_disk_error
 from vrec.core.threads import THREAD_SETTINGS
 
 # One thread per worker: on few cores, thread pools of NumPy, torch and BLAS in every actor cost
@@ -112,7 +113,8 @@ def connect_cluster(address: str | None = None) -> Iterator[ClusterResources]:
 def unwrap_ray_errors() -> Iterator[None]:
     """Re-raise a VrecError of a worker as itself inside the `with`, without Ray's wrapping.
 
-    Raises ClusterError where workers or nodes were lost more often than Ray repeats their work.
+    Raises ClusterError where workers or nodes were lost more often than Ray repeats their work, or have no
+    room for objects, and OutputError where a worker's disk is full.
     """
     try:
         yield
@@ -123,6 +125,16 @@ def unwrap_ray_errors() -> Iterator[None]:
                 f"{lost}, again after its work was repeated",
                 fix="see that the nodes stay up and have memory to spare, then run the same command again",
             ) from None
+        cause = _root(error)
+        if isinstance(cause, ray.exceptions.OutOfDiskError | ray.exceptions.ObjectStoreFullError):
+            raise ClusterError(
+                "a node has no room for Ray's objects, in memory or on its disk",
+                fix="make room on the disk of Ray's folder there (/tmp/ray), of which Ray uses 95 % at most, "
+                "or start Ray with another --temp-dir, then run the same command again",
+            ) from None
+        full = full_disk_error(cause)
+        if full is not None:
+            raise full from None
         if not isinstance(error, ray.exceptions.RayTaskError):
             raise
         # Of an error inside a Ray Data function, only the traceback's text reaches the driver.
@@ -138,8 +150,7 @@ def loss_reason(error: BaseException) -> str | None:
 
     The text begins with OutOfMemory, NodeLost or WorkerLost.
     """
-    while isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, Exception):
-        error = error.cause
+    error = _root(error)
     if not isinstance(error, _LOSSES):
         return None
     text = str(error).lower()
@@ -148,6 +159,13 @@ def loss_reason(error: BaseException) -> str | None:
     if isinstance(error, ray.exceptions.NodeDiedError | ray.exceptions.ObjectLostError) or _NODE.search(text):
         return "NodeLost: a node was lost while it did part of the work"
     return "WorkerLost: a process ended without a word, as when it is killed"
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return what was raised in the innermost task."""
+    while isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, Exception):
+        error = error.cause
+    return error
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from vrec.core.errors import EncodeFailed, VideoError, as_video_error, guard, printable
+from vrec.core.casts import printable
+from vrec.core.errors import EncodeFailed, VideoError, as_video_error, guard
 from vrec.core.types import Clip, Modality
 from vrec.encoders.build import OptionalVectors
 from vrec.encoders.moments.encode import MomentEncoder

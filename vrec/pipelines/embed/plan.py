@@ -13,6 +13,7 @@ import pyarrow as pa
 import ray
 from ray.data.read_api import from_blocks
 
+from vrec.core.casts import printable
 from vrec.core.compute import pc
 from vrec.core.digest import digest
 from vrec.core.errors import (
@@ -22,7 +23,6 @@ from vrec.core.errors import (
     UnlistedVideo,
     VideoError,
     guard,
-    printable,
     video_errors,
 )
 from vrec.core.masking import mask_credentials

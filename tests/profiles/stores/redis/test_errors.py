@@ -21,6 +21,7 @@ from vrec.profiles.update import ProfilesConfig
         (redis.ResponseError("MISCONF errors writing to the AOF"), "make room on its disk"),
         (redis.ResponseError("ERR unknown command"), StoreError.fix),
         (redis.ConnectionError("refused"), "start the server"),
+        (redis.ConnectionError("refused"), "a full disk makes it"),
         (redis.TimeoutError("timeout"), "none counts twice"),
     ],
 )

@@ -21,7 +21,12 @@ ERROR_FIXES: tuple[tuple[type[redis.RedisError], str, str], ...] = (
     (redis.BusyLoadingError, "", "wait until the server has read its AOF, and send the events again"),
     (redis.ResponseError, "WRONGTYPE", "give another prefix, or the version of vrec that wrote this one"),
     (redis.ResponseError, "MISCONF", "make room on its disk (its log says more), and send the events again"),
-    (redis.ConnectionError, "", "start the server or fix the way to it, and send the same events again"),
+    (
+        redis.ConnectionError,
+        "",
+        "start the server or fix the way to it, and send the same events again; its log says why it ended, "
+        "which a full disk makes it do where appendfsync is always",
+    ),
     (redis.TimeoutError, "", "send the events again, stored or not: none counts twice"),
 )
 """Fixes of the server's errors, by class and a word in the message; the first match counts."""
