@@ -22,33 +22,11 @@ LINK = "vrecdrill"
 BRIDGE = f"{LINK}0"
 NETWORK = "10.213.77"
 PORT = 6380
-PATIENT_START = """
-import sys, time
-from ray._private import services
-from ray.scripts.scripts import main
-get_node = services.get_node
-def wait_for_node(*arguments):
-    until = time.monotonic() + 300
-    while True:
-        try:
-            return get_node(*arguments)
-        except RuntimeError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.5)
-services.get_node = wait_for_node
-sys.argv[0] = "ray"
-main()
-"""
-"""Ray's command line, whose `start` gives up after 30 s: too soon on a machine that is far too busy."""
 PATIENCE = {
     # As in deploy/kuberay.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
-    # Seconds that processes may take to start; nothing of this says how soon a loss is noticed.
-    "RAY_agent_register_timeout_ms": "300000",
+    # Seconds that a worker may take to start; it says nothing about how soon a loss is noticed.
     "RAY_worker_register_timeout_seconds": "300",
-    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
-    "RAY_gcs_server_port_wait_time_s": "300",
 }
 ALIVE = 0
 """State of a live node, `GcsNodeInfo.ALIVE`."""
@@ -175,7 +153,7 @@ class NamespaceCluster:
         """Start the nodes that are gone, as a supervisor would, until all are there.
 
         A node that was taken for dead ends by itself once it hears of it. One whose start takes longer than
-        Ray's 30 s gives up, and is started again.
+        Ray's 30 s, 15 s of them for its agent, gives up and is started again.
 
         Args:
             count: Number of the nodes that are wanted, the head first; by default all.
@@ -207,8 +185,8 @@ class NamespaceCluster:
 
     def _start(self, node: NamespaceNode, arguments: list[str], more: dict[str, str]) -> None:
         size = self.object_store_mb * 10**6
-        command = [sys.executable, "-c", PATIENT_START, "start", "--block", *arguments]
-        command.append(f"--node-ip-address={node.address}")
+        ray = Path(sys.executable).with_name("ray")
+        command = [str(ray), "start", "--block", *arguments, f"--node-ip-address={node.address}"]
         command += [f"--object-store-memory={size}", "--disable-usage-stats"]
         if node is self.head:
             command.append(f"--temp-dir={self.folder / 'ray'}")
