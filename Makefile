@@ -10,7 +10,7 @@ COVER ?=
 TORCH ?= cpu
 COVERAGE := --cov=vrec --cov-report=json:.coverage.json
 
-.PHONY: setup demo test test-fast mutate lint type bench docs settings client check lock image clean
+.PHONY: setup demo test test-fast mutate lint type bench docs docs-pages settings client check lock image clean
 
 setup: $(STAMP)
 
@@ -58,6 +58,11 @@ docs: setup
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs $(WORKERS) \
 		--conf-dir docs --doctree-dir docs/_build/doctrees . docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+# The same for the written pages alone, without the API reference that takes minutes: what CI checks.
+docs-pages: setup
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --tag pages \
+		--conf-dir docs --doctree-dir docs/_build/doctrees-pages . docs/_build/pages
 
 # docs/settings.md, from the code.
 settings: setup

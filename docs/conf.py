@@ -26,7 +26,14 @@ exclude_patterns = [
     *(entry.name for entry in ROOT.iterdir() if entry.is_dir() and entry.name not in {"docs", "benchmarks"}),
 ]
 
-extensions = ["myst_parser", "sphinx.ext.napoleon", "autoapi.extension", "sphinx_copybutton"]
+# Without the API reference (`make docs-pages`) the pages and their links are checked in seconds, not minutes.
+WITH_API = not tags.has("pages")  # noqa: F821 - Sphinx puts `tags` there.
+
+extensions = ["myst_parser", "sphinx_copybutton"]
+if WITH_API:
+    extensions += ["sphinx.ext.napoleon", "autoapi.extension"]
+else:
+    exclude_patterns.append("docs/api")
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_heading_anchors = 4
 highlight_language = "none"
@@ -65,7 +72,7 @@ def navigation(app: Sphinx, docname: str, source: list[str]) -> None:
         return
     for section in SECTION.finditer(source[0]):
         pages = [f"{title} <{page}>" for title, page in PAGE_LINK.findall(section["body"])]
-        if section["title"] == "Reference":
+        if section["title"] == "Reference" and WITH_API:
             pages.append("API <api/vrec/index>")
         if pages:
             lines = ["", "```{toctree}", ":hidden:", f":caption: {section['title']}", "", *pages, "```", ""]
@@ -116,7 +123,8 @@ def redirect(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     """Connect the hooks above."""
     app.connect("source-read", navigation)
-    app.connect("source-read", plain_signatures)
-    app.connect("autodoc-process-docstring", markdown_docstring, priority=400)
+    if WITH_API:
+        app.connect("source-read", plain_signatures)
+        app.connect("autodoc-process-docstring", markdown_docstring, priority=400)
     app.connect("html-page-context", open_branch_only, priority=400)
     app.connect("build-finished", redirect)
