@@ -10,7 +10,7 @@ COVER ?=
 TORCH ?= cpu
 COVERAGE := --cov=vrec --cov-report=json:.coverage.json
 
-.PHONY: setup demo test test-fast mutate lint type bench docs docs-pages settings client check lock image clean
+.PHONY: setup demo test test-all test-fast mutate lint type bench docs docs-pages settings client check lock image clean
 
 setup: $(STAMP)
 
@@ -26,8 +26,12 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup
 	$(BIN)/vrec demo --out $(OUT) $(if $(VIDEOS),--videos $(VIDEOS))
 
-# With COVER=1 it also prints the share of lines that ran, by package; the time rises by up to a half.
+# What CI runs: all fast tests, and the commands, the service and the page end to end.
 test: setup
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not nightly"
+
+# With COVER=1 it also prints the share of lines that ran, by package; the time rises by up to a half.
+test-all: setup
 	$(BIN)/python -m pytest -n $(WORKERS) $(if $(COVER),$(COVERAGE))
 	$(if $(COVER),$(BIN)/python .ci/coverage_by_package.py .coverage.json)
 

@@ -143,14 +143,30 @@ SLOW = (
 """Tests with servers, or with processes that take seconds to start, beside those on Ray or in a browser."""
 LONG = ("tests/docs/test_tutorial.py", "tests/pipelines/compress/test_run.py")
 """Files of few tests that take as long as files of hundreds, beside those of SLOW."""
+CORE = (
+    "tests/clients/",
+    "tests/e2e/test_bad_input.py",
+    "tests/e2e/test_cli.py",
+    "tests/e2e/test_client.py",
+    "tests/e2e/test_page.py",
+    "tests/e2e/test_serve.py",
+    "tests/pipelines/embed/test_run.py",
+    "tests/pipelines/fit/test_run.py",
+    "tests/pipelines/train/test_ranker.py",
+    "tests/serving/http/",
+)
+"""The slow tests that `make test` runs: the commands, the service, the page and the clients end to end. All
+other slow ones, which take longer than these and the fast ones together, are for `make test-all`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make test-fast` leaves out."""
+    """Mark what `make test-fast`, and what `make test`, leave out."""
     for item in items:
         file = item.nodeid.partition("::")[0]
         if file in ON_RAY or file.startswith(SLOW) or "browser" in file or "browser" in item.fixturenames:
             item.add_marker("slow")
+        if item.get_closest_marker("slow") and not file.startswith(CORE):
+            item.add_marker("nightly")
 
 
 class _Together(LoadScopeScheduling):
