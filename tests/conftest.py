@@ -153,10 +153,12 @@ CORE = (
     "tests/pipelines/embed/test_run.py",
     "tests/pipelines/fit/test_run.py",
     "tests/pipelines/train/test_ranker.py",
-    "tests/serving/http/",
+    "tests/serving/http/test_contract.py",
+    "tests/serving/http/test_whole.py",
 )
-"""The slow tests that `make test` runs: the commands, the service, the page and the clients end to end. All
-other slow ones, which take longer than these and the fast ones together, are for `make test-all`."""
+"""The slow tests that `make test` runs, unless they are marked: the commands, the service, the page and the
+clients end to end. The other slow ones, which take longer than these and the fast ones together, are for
+`make test-all`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

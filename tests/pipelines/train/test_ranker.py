@@ -99,7 +99,7 @@ def test_training_here_gives_the_weights_of_a_trainer_and_keeps_nothing(examples
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_a_training_whose_worker_is_killed_ends_with_the_weights_of_one_that_was_not(examples, tmp_path):
     parts: dict[str, Any] = {

@@ -117,6 +117,7 @@ def test_every_response_is_documented(made):
     assert seen > 500
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_every_response_is_documented_with_keys(made):
     secret, entry = create_key("all:read+events+manage")
