@@ -29,7 +29,8 @@ from vrec.profiles.profile import Profile
 from vrec.ranking.features.video_counts import VIDEO_COUNT_KEYS
 from vrec.ranking.reranking import exploration
 from vrec.serving.messages import RecommendQuery
-from vrec.serving.recommend import candidates
+from vrec.serving.recommend import candidates, predictions
+from vrec.serving.recommend import engine as engine_module
 from vrec.serving.recommend.engine import RecommendEngine
 
 LEAST_EXPECTED = 10.0
@@ -127,26 +128,31 @@ def answers_of(
     engine: RecommendEngine, query: RecommendQuery, user: Profile, requests: int
 ) -> list[list[tuple[str, float]]]:
     """Return the (video, propensity) pairs of the lists of `requests` request ids."""
-    predict, chance = _cached(engine._predict, 2, 4), _cached(exploration.win_chance, 0, 3)
-    with patch.object(engine, "_predict", predict), patch.object(exploration, "win_chance", chance):
+    predict = _cached(predictions.predict, lambda chosen, *_: (chosen.rows.tobytes(), *chosen.sources))
+    chance = _cached(exploration.win_chance, lambda *args: tuple(_hashable(one) for one in args[:3]))
+    with (
+        patch.object(engine_module, "predict", predict),
+        patch.object(exploration, "win_chance", chance),
+    ):
         found = (engine.recommend(replace(query, request_id=f"r{n}"), user) for n in range(requests))
         return [[(item.video_id, item.propensity) for item in answer.items] for answer in found]
 
 
-def _cached(function: Callable[..., Any], start: int, end: int) -> Callable[..., Any]:
-    """Return the function with the results kept by its arguments from `start` to before `end`."""
-    results: dict[tuple[Any, ...], Any] = {}
+def _cached(function: Callable[..., Any], key_of: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function with the results kept by a key of its positional arguments."""
+    results: dict[Any, Any] = {}
 
     def call(*args: Any, **named: Any) -> Any:
-        key = tuple(
-            one.tobytes() if isinstance(one, np.ndarray) else tuple(one) if isinstance(one, list) else one
-            for one in args[start:end]
-        )
+        key = key_of(*args)
         if key not in results:
             results[key] = function(*args, **named)
         return results[key]
 
     return call
+
+
+def _hashable(value: Any) -> Any:
+    return value.tobytes() if isinstance(value, np.ndarray) else value
 
 
 def settings() -> Iterator[tuple[str, int, Mapping[str, Any]]]:

@@ -102,6 +102,25 @@ class Bm25Index:
         pairs = zip(rows[0].tolist(), best[0].tolist(), strict=True)
         return [(self.ids[row], score) for row, score in pairs if score > 0]
 
+    def part(self, first: int, end: int) -> Self:
+        """Return the index of the videos in rows from `first` to before `end`, with the scores of this one.
+
+        Scores depend on how many videos have a word, of which all count here.
+        """
+        data, rows, starts = (self._matrix[name] for name in MATRIX)
+        inside = (rows >= first) & (rows < end)
+        counts = np.concatenate([[0], np.cumsum(inside)])[starts]
+        kept = np.flatnonzero(np.diff(counts))
+        words = {word: place for place, word in enumerate(self._words_at(kept))}
+        edges = np.append(counts[kept], counts[-1]).astype(starts.dtype)
+        matrix = {"data": data[inside], "indices": rows[inside] - rows.dtype.type(first), "indptr": edges}
+        return type(self)(self.ids[first:end], words, matrix)
+
+    def _words_at(self, columns: npt.NDArray[np.int64]) -> list[str]:
+        words = np.empty(len(self.words), object)
+        words[list(self.words.values())] = list(self.words)
+        return words[columns].tolist()
+
     def to_arrays(self) -> tuple[Arrays, pa.Table]:
         """Return the matrix and the table of words, which `from_arrays` needs besides the ids."""
         return dict(self._matrix), pa.table({"word": pa.array(self.words, pa.string())})

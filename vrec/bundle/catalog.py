@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from vrec.bundle.models import bundled_embed_config
+from vrec.bundle.part import BundlePart
 from vrec.core.artifact import ModelArtifact, read_artifact
 from vrec.core.digest import digest
 from vrec.core.errors import BundleError, VrecError, os_error_reason
@@ -74,6 +75,9 @@ class BundleCatalog:
         """`other_videos` as a set."""
         return frozenset(self.other_videos)
 
+    part: BundlePart | None = field(default=None, kw_only=True)
+    """Part of a bundle's videos that this one is cut to; None for a whole bundle."""
+
     early_leave_s: float | None
     """Seconds below which the model of live streams counts a view as left early; None without a model."""
 
@@ -87,6 +91,14 @@ class BundleCatalog:
     def rows(self) -> Mapping[str, int]:
         """Row in `videos` by id."""
         return {name: row for row, name in enumerate(self.videos.column("video_id").to_pylist())}
+
+    def has(self, video_id: str) -> bool:
+        """Return whether the whole bundle has a video."""
+        return video_id in self.rows if self.part is None else self.part.is_bundled(video_id)
+
+    def owns(self, video_id: str) -> bool:
+        """Return whether a video, of the bundle or a new one, belongs to this part."""
+        return self.part is None or self.part.owns(video_id)
 
     @classmethod
     def load(cls, uri: str) -> Self:

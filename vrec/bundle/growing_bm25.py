@@ -1,6 +1,7 @@
 """BM25 over videos that come and change a few at a time."""
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,6 +19,7 @@ MAX_GONE_SHARE = 0.5
 """Share of outdated documents from which they are removed."""
 
 Numbers = npt.NDArray[np.int64]
+_NONE: Numbers = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -32,6 +34,26 @@ class _Postings:
         """Return the documents with a word, and how many times they have it."""
         start, end = np.searchsorted(self.words, (word, word + 1))
         return self.documents[start:end], self.times[start:end]
+
+
+@dataclass(frozen=True, slots=True)
+class WordCounts:
+    """Counts of videos on which the scores of a search depend."""
+
+    videos: int
+    tokens: int
+    """Number of words of all videos together."""
+    with_word: Mapping[str, int]
+    """Number of videos with each word of the search."""
+
+    @classmethod
+    def total(cls, parts: Iterable["WordCounts"]) -> "WordCounts":
+        """Return the counts of the videos of all parts together."""
+        videos, tokens, with_word = 0, 0, Counter[str]()
+        for part in parts:
+            videos, tokens = videos + part.videos, tokens + part.tokens
+            with_word.update(part.with_word)
+        return cls(videos, tokens, with_word)
 
 
 class GrowingBm25:
@@ -77,23 +99,43 @@ class GrowingBm25:
             other._renumber()
         return other
 
-    def search(self, text: str, k: int) -> list[tuple[str, float]]:
-        """Return the at most `k` videos that best match a text with their scores; see `Bm25Index.search`."""
-        tokens = dict.fromkeys(tokenize(text, is_query=True))
-        columns = [self._columns[token] for token in tokens if token in self._columns]
+    def counts(self, text: str) -> WordCounts:
+        """Return the counts on which the scores of a search depend."""
+        with_word = {token: len(self._occurrences(column)[0]) for token, column in self._columns_of(text)}
+        return WordCounts(len(self), int(self._lengths[self._present].sum()), with_word)
+
+    def search(self, text: str, k: int, counts: WordCounts | None = None) -> list[tuple[str, float]]:
+        """Return the at most `k` videos that best match a text with their scores; see `Bm25Index.search`.
+
+        Args:
+            text: The text.
+            k: Maximum number of videos.
+            counts: Counts of a catalog that has more videos than these; None for those of these alone.
+        """
+        columns = self._columns_of(text)
         if not columns or k < 1 or not self._numbers:
             return []
+        counts = counts or self.counts(text)
         scores = np.zeros(len(self._ids))
-        mean = self._lengths[self._present].sum() / len(self)
-        for column in columns:
-            found = [part.of(column) for part in self._parts]
-            documents, times = (np.concatenate(one) for one in zip(*found, strict=True))
-            is_present = self._present[documents]
-            documents, times = documents[is_present], times[is_present]
-            rarity = np.log1p((len(self) - len(documents) + 0.5) / (len(documents) + 0.5))
+        mean = counts.tokens / counts.videos
+        for token, column in columns:
+            documents, times = self._occurrences(column)
+            having = counts.with_word.get(token, 0)
+            rarity = np.log1p((counts.videos - having + 0.5) / (having + 0.5))
             norm = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * self._lengths[documents] / mean)
             scores[documents] += (rarity * times / (times + norm)).astype(np.float32)
         return self._best(scores, k)
+
+    def _columns_of(self, text: str) -> list[tuple[str, int]]:
+        tokens = dict.fromkeys(tokenize(text, is_query=True))
+        return [(token, self._columns[token]) for token in tokens if token in self._columns]
+
+    def _occurrences(self, column: int) -> tuple[Numbers, Numbers]:
+        """Return the present videos with a word, and how many times they have it."""
+        found = [(_NONE, _NONE), *(part.of(column) for part in self._parts)]
+        documents, times = (np.concatenate(one) for one in zip(*found, strict=True))
+        is_present = self._present[documents]
+        return documents[is_present], times[is_present]
 
     def _best(self, scores: npt.NDArray[np.float64], k: int) -> list[tuple[str, float]]:
         matching = np.flatnonzero(scores > 0)

@@ -107,6 +107,11 @@ class VideoNeighbors:
         """Row of each video."""
         return {video_id: row for row, video_id in enumerate(self.ids)}
 
+    def has_any(self, video_id: str) -> bool:
+        """Return whether a video has neighbors."""
+        row = self.position.get(video_id)
+        return row is not None and bool((self.indices[row, :1] >= 0).any())
+
     def find(self, video_id: str, k: int) -> list[tuple[str, float]]:
         """Return the at most `k` best neighbors of a video with their scores; none of an unknown video."""
         row = self.position.get(video_id)

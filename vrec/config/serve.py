@@ -11,6 +11,7 @@ from vrec.assistant.connectors.config import HandOverConfig, OrdersConfig
 from vrec.assistant.language_model.config import LanguageModelConfig
 from vrec.config.budgets import BudgetsConfig
 from vrec.config.creators import CreatorListsConfig
+from vrec.config.replicas import ReplicasConfig
 from vrec.config.streams import StreamsConfig
 from vrec.config.trends import PopularSearchesConfig, TrendingConfig
 from vrec.core.config import BaseConfig
@@ -135,42 +136,6 @@ class SecurityConfig(BaseConfig):
     they have neither neighbors nor a place among the new ones. They are found, sold and counted as others."""
     serve_media: bool = True
     """Whether `/media/` serves the catalog's local video files to the page."""
-
-
-class ReplicasConfig(BaseConfig):
-    """Replicas of each deployment and the resources that Ray reserves for them."""
-
-    api: int = Field(default=1, ge=1)
-    """HTTP replicas."""
-    ranking: int = Field(default=1, ge=0)
-    """Ranking replicas; with `ranking_most`, their minimum. With 0, each HTTP replica ranks in its own
-    process, which saves a call per request on machines with few cores; but a ranking that hangs or dies takes
-    its HTTP replica with it, and both scale together."""
-    ranking_most: int | None = Field(default=None, ge=1)
-    """Maximum number of ranking replicas under autoscaling; null keeps `ranking` replicas."""
-    profiles: int = Field(default=1, ge=1)
-    """Profile replicas; the embedded store allows one."""
-    encoder: int = Field(default=1, ge=0)
-    """Replicas that embed uploads and search texts; with 0, uploads are refused and search is by words."""
-    api_cpus: float = Field(default=0.2, ge=0)
-    """CPUs reserved for each HTTP replica."""
-    ranking_cpus: float = Field(default=0.5, ge=0)
-    """CPUs reserved for each ranking replica."""
-    profiles_cpus: float = Field(default=0.2, ge=0)
-    """CPUs reserved for each profile replica."""
-    encoder_cpus: float = Field(default=0.2, ge=0)
-    """CPUs reserved for each encoder replica."""
-    follower_cpus: float = Field(default=0.2, ge=0)
-    """CPUs reserved for each process that follows the content of live streams. It steps back for all others
-    (nice 19), whatever is reserved."""
-    encoder_gpus: float = Field(default=0.0, ge=0, le=8)
-    """GPUs for each encoder replica; 0 embeds on CPUs."""
-
-    @model_validator(mode="after")
-    def _check_ranking_replicas(self) -> Self:
-        if not self.ranking and self.ranking_most is not None:
-            raise ValueError("ranking_most needs ranking replicas: set ranking to 1 or more, or leave it out")
-        return self
 
 
 def _default_store(given: dict[str, Any]) -> SqliteConfig:
@@ -326,6 +291,10 @@ class ServeConfig(BaseConfig):
     tenants: dict[TenantName, TenantConfig] = Field(default_factory=dict, max_length=MAX_TENANTS)
     """Further shops in this service by name, each with a bundle, data and API keys (`NAME/key:scopes:sha256`)
     of its own; none by default. They may come, change and go while the service runs: docs/tenants.md."""
+    shard_above: int | None = Field(default=None, ge=1)
+    """Videos above which the catalog is served in shards, as many as it takes for each to have at most this
+    many; null never. `vrec serve` looks at it at the start; a reload keeps the number of shards, and
+    `serve.replicas.shards` sets it. Above it the assistant and the search for moments do not answer."""
     warm_tenants: int = Field(default=8, ge=1)
     """Maximum number of tenants' bundles in the memory of a ranking replica; the one that was used least
     recently makes room. Where HTTP replicas rank (`replicas.ranking` 0), all are in memory."""
@@ -336,7 +305,8 @@ class ServeConfig(BaseConfig):
 
     @model_validator(mode="after")
     def _check_single_writer(self) -> Self:
-        if isinstance(self.store, SqliteConfig) and self.replicas.profiles > 1:
+        most = max(self.replicas.profiles, self.replicas.profiles_most or 1)
+        if isinstance(self.store, SqliteConfig) and most > 1:
             raise ValueError(
                 "serve.replicas.profiles: the embedded store has one process; "
                 "set serve.store.kind=redis for more"

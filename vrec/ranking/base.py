@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -179,6 +180,12 @@ class ProfileRanker(ABC):
         reasons = pa.array([[]] * table.num_rows, pa.list_(pa.string()))
         columns = [*table.columns, *(pa.array(values, pa.float32()) for values in numbers), reasons]
         return pa.Table.from_arrays(columns, schema=RANKED.arrow())
+
+    def with_scalars(self, scalars: VideoScalars) -> Self:
+        """Return a copy with other durations and prices."""
+        other = copy(self)
+        other.scalars = scalars
+        return other
 
     def _check_same_kind(self, newer: "ProfileRanker | None") -> Self | None:
         """Return the newer ranker; raise RankError where it is of another kind."""

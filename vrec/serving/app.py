@@ -14,6 +14,7 @@ from vrec.core.uris import is_web, local_path
 from vrec.serving.bundle_swap import fixes_in_tracebacks
 from vrec.serving.conversation.hand_over_posts import hand_over_secret
 from vrec.serving.deployments.encoder import EncoderDeployment
+from vrec.serving.deployments.shards.deployment import CatalogShard
 from vrec.serving.door.backend import check_door
 from vrec.serving.tenants.deployments import ApiHost, ProfilesHost, RankingHost, StreamContentHost
 
@@ -23,6 +24,8 @@ STOP_TIMEOUT_S = 3.0
 """Seconds that a stopping replica has to finish its requests. It comes after `DRAIN_TIMEOUT_S`."""
 STOP_POLL_S = 0.2
 """Seconds between two looks of a stopping replica at its requests."""
+BUSY_REQUESTS = 32
+"""Requests at a time per HTTP or profile replica above which autoscaling adds one."""
 MAX_QUEUED_REQUESTS = 200
 """Maximum number of requests that wait for a ranking replica; further ones get the popular videos."""
 
@@ -48,8 +51,8 @@ def build(config: ServeConfig) -> Application:
         ProfilesHost,
         "Profiles",
         replicas.profiles_cpus,
-        num_replicas=replicas.profiles,
         max_ongoing_requests=1_000,
+        **_size(replicas.profiles, replicas.profiles_most, BUSY_REQUESTS),
     ).bind(fixed)
     encoder = None
     if replicas.encoder:
@@ -58,8 +61,8 @@ def build(config: ServeConfig) -> Application:
             "Encoder",
             replicas.encoder_cpus,
             gpus=replicas.encoder_gpus,
-            num_replicas=replicas.encoder,
             max_ongoing_requests=64,
+            **_size(replicas.encoder, replicas.encoder_most, 4),
         ).bind(fixed, "cuda" if replicas.encoder_gpus else "cpu")
     ranking = None
     if replicas.ranking:
@@ -69,17 +72,43 @@ def build(config: ServeConfig) -> Application:
             replicas.ranking_cpus,
             max_ongoing_requests=32,
             max_queued_requests=MAX_QUEUED_REQUESTS,
-            **_ranking_size(config),
-        ).bind(fixed, profiles, encoder)
+            **_size(replicas.ranking, replicas.ranking_most, 4),
+        ).bind(fixed, profiles, encoder, shards=_shards(config, fixed, profiles))
     content = None
     if follows_content(config):
         # One, which reserves nothing: it waits for the actors that do the work.
         content = deployment(StreamContentHost, "StreamContent", 0.0, num_replicas=1).bind(fixed, profiles)
     cpus = replicas.api_cpus + (0 if replicas.ranking else replicas.ranking_cpus)
     api = deployment(
-        serve.ingress()(ApiHost), "Api", cpus, num_replicas=replicas.api, max_ongoing_requests=1_000
+        serve.ingress()(ApiHost),
+        "Api",
+        cpus,
+        max_ongoing_requests=1_000,
+        **_size(replicas.api, replicas.api_most, BUSY_REQUESTS),
     )
     return api.bind(fixed, ranking, profiles, encoder, content)
+
+
+def _shards(config: ServeConfig, fixed: ServeConfig, profiles: Any) -> list[Any]:
+    """Return the deployments of the parts of the catalog, one each: Serve replaces and routes to copies of a
+    part without knowing of the others."""
+    replicas = config.replicas
+    return [
+        _deployment(
+            config,
+            CatalogShard,
+            shard_name(number),
+            replicas.shard_cpus,
+            num_replicas=replicas.shard_copies,
+            max_ongoing_requests=64,
+        ).bind(fixed, profiles, number)
+        for number in range(replicas.shards)
+    ]
+
+
+def shard_name(number: int) -> str:
+    """Return the name of the deployment of a part of the catalog."""
+    return f"CatalogShard{number}"
 
 
 def _deployment(config: ServeConfig, kind: type, name: str, cpus: float, **options: Any) -> Any:
@@ -109,19 +138,26 @@ def deployments(config: ServeConfig) -> list[str]:
     """
     replicas = config.replicas
     counts = {"Profiles": replicas.profiles, "Encoder": replicas.encoder, "Ranking": replicas.ranking}
+    counts |= dict.fromkeys(map(shard_name, range(replicas.shards)), replicas.shard_copies)
     counts["StreamContent"] = int(follows_content(config))
     return [*(name for name, count in counts.items() if count), "Api"]
 
 
-def _ranking_size(config: ServeConfig) -> dict[str, Any]:
-    replicas = config.replicas
-    if replicas.ranking_most is None or replicas.ranking_most <= replicas.ranking:
-        return {"num_replicas": replicas.ranking}
+def _size(least: int, most: int | None, requests: int) -> dict[str, Any]:
+    """Return the options for a number of replicas; with a greater maximum, Serve adds replicas by load.
+
+    Args:
+        least: Number of replicas, the minimum under autoscaling.
+        most: Maximum number of replicas; None for no autoscaling.
+        requests: Requests at a time per replica that autoscaling aims at.
+    """
+    if most is None or most <= least:
+        return {"num_replicas": least}
     return {
         "autoscaling_config": {
-            "min_replicas": replicas.ranking,
-            "max_replicas": replicas.ranking_most,
-            "target_ongoing_requests": 4,
+            "min_replicas": least,
+            "max_replicas": most,
+            "target_ongoing_requests": requests,
         }
     }
 

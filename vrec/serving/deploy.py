@@ -14,9 +14,10 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatusOverview, ServeDeploySchema
 
-from vrec.bundle.catalog import BundleCatalog
+from vrec.bundle.catalog import BundleCatalog, read_bundle_manifest
 from vrec.config.serve import ServeConfig, TenantConfig
 from vrec.core.errors import BundleError, ServeError, StoreError, VrecError
+from vrec.core.tables import StorageFolder
 from vrec.core.uris import absolute_uri
 from vrec.privacy.door.ids import check_pseudonyms
 from vrec.profiles.stores.sqlite.store import SqliteConfig
@@ -121,6 +122,7 @@ def _start_or_change(
     reloaded = running is not None
     if not reloaded:
         check_host(config)
+        config = with_shards(config)
     if not reloaded or "tenants" in given.model_fields_set:
         check_tenants(config)
     changes = _tenant_changes(running.tenants if running else {}, config.tenants)
@@ -149,6 +151,27 @@ def _start_or_change(
         **({"tenants": changes} if reloaded and any(changes.values()) else {}),
         **({"refused_tenants": refused_tenants(config, checked)} if config.tenants else {}),
     }
+
+
+def with_shards(config: ServeConfig) -> ServeConfig:
+    """Return settings with the number of shards that `shard_above` asks for, if it is left to that.
+
+    Raises:
+        BundleError: There is no readable bundle.
+        ServeError: It has more videos, and there are no ranking replicas.
+    """
+    if config.shard_above is None or config.replicas.shards:
+        return config
+    videos = int(read_bundle_manifest(StorageFolder(config.bundle))["data"].get("videos", 0))
+    if videos <= config.shard_above:
+        return config
+    if not config.replicas.ranking:
+        raise ServeError(
+            f"the bundle has {videos:,} videos, above serve.shard_above, and serve.replicas.ranking is 0",
+            fix="set serve.replicas.ranking to 1 or more, or leave serve.shard_above out",
+        )
+    shards = -(-videos // config.shard_above)
+    return config.model_copy(update={"replicas": config.replicas.model_copy(update={"shards": shards})})
 
 
 def _deploy(config: ServeConfig, args: Mapping[str, Any] | None) -> None:

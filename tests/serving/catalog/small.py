@@ -6,7 +6,8 @@ import pyarrow as pa
 from tests.bundles import embeddings_of
 from vrec.core.schema import VIDEOS
 from vrec.core.types import CatalogContent
-from vrec.serving.catalog.snapshot import BundleCatalogView, CatalogSnapshot
+from vrec.serving.catalog.bundle_view import BundleCatalogView
+from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.messages import CatalogChange
 
 ENCODER = "fused@1"

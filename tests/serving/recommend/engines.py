@@ -67,9 +67,15 @@ def ids(answer) -> list[str]:
     return [item.video_id for item in answer.items]
 
 
+@cache
+def shop_rows() -> dict[str, dict]:
+    """The shop's VIDEOS by id, made once: strategies draw many changes, and Hypothesis limits their time."""
+    return {row["video_id"]: row for row in shop().videos.to_pylist()}
+
+
 def row_of(video_id: str, **changes) -> pa.Table:
     """The VIDEOS row of a video of the shop with changes; of another one a plain row."""
-    rows = {row["video_id"]: row for row in shop().videos.to_pylist()}
+    rows = shop_rows()
     row = (
         rows.get(video_id, rows["video-00"] | {"title": None, "tags": []}) | {"video_id": video_id} | changes
     )

@@ -23,7 +23,8 @@ from tests.serving.recommend.engines import (
 )
 from vrec.config.serve import ServeConfig
 from vrec.profiles.profile import Profile
-from vrec.serving.catalog.snapshot import BundleCatalogView, CatalogSnapshot
+from vrec.serving.catalog.bundle_view import BundleCatalogView
+from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.deployments.protocol import UnknownVideo
 from vrec.serving.messages import CatalogChange, RequestFilters
 from vrec.serving.recommend import candidates

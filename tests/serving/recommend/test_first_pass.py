@@ -11,7 +11,7 @@ from tests.serving.recommend.engines import engine_of, ids, query_of, shoppers
 from vrec.config.serve import ServeConfig
 from vrec.ranking.features.arrays import RankerPredictions
 from vrec.ranking.reranking.utility import UtilityConfig, utility
-from vrec.serving.recommend import engine as engine_module
+from vrec.serving.recommend import predictions
 from vrec.serving.recommend.first_pass import best_candidates
 
 CANDIDATES = {"most": 40, "content": 10, "popular": 10, "new": 6}
@@ -46,13 +46,13 @@ def test_new_ones_stay_and_of_the_others_the_most_useful(data, most):
 @pytest.fixture
 def scored(monkeypatch):
     """Numbers of candidates that the network was asked for."""
-    numbers, predict = [], engine_module.NetworkRanker.predict
+    numbers, predict = [], predictions.NetworkRanker.predict
 
     def counted(self, features, **more):
         numbers.append(len(features))
         return predict(self, features, **more)
 
-    monkeypatch.setattr(engine_module.NetworkRanker, "predict", counted)
+    monkeypatch.setattr(predictions.NetworkRanker, "predict", counted)
     return numbers
 
 

@@ -26,6 +26,19 @@ ROUNDING_GRID = 2.0**20
 exact in float64, so that a cosine has the same bits in any batch, library and machine (the error is 5e-7)."""
 
 
+class KeyNumbers(dict[str, int]):
+    """Numbers of keys, from 1 in the order in which they came."""
+
+    _names: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Keys in the order of their numbers."""
+        if len(self._names) < len(self):
+            self._names = tuple(self)
+        return self._names
+
+
 @dataclass(frozen=True, eq=False)
 class CatalogFeatures:
     """Features of M videos in a feature space; row 0 is the unknown video."""
@@ -36,7 +49,7 @@ class CatalogFeatures:
     """Row by video_id."""
     published: npt.NDArray[np.int64]
     """(M,) µs since 1970, or NEVER."""
-    keys: dict[str, int]
+    keys: KeyNumbers
     """Number of each key of a creator or category in the counts of users, such as "creator:ann", from 1.
     Catalogs that are made of one another share it: it only grows."""
     interests: Indices
@@ -66,7 +79,7 @@ class CatalogFeatures:
         )
         rows = {video_id: row for row, video_id in enumerate(ids, start=1)}
         published, interests = np.full(count, NEVER), np.zeros((2, count), np.int32)
-        return cls(space, arrays, rows, published, {}, interests).with_videos(content)
+        return cls(space, arrays, rows, published, KeyNumbers(), interests).with_videos(content)
 
     def with_videos(self, content: CatalogContent) -> Self:
         """Return a copy with the videos of `content` added or updated; existing videos keep their rows.

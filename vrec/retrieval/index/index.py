@@ -238,6 +238,27 @@ class FaissIndex:
         parameters.nprobe = self._probes(k)
         return self._lists.search(queries, wanted, params=parameters)[1]
 
+    def part(self, ids: Sequence[str]) -> Self:
+        """Return an index of those of some videos that this one has, in their order.
+
+        Float32 vectors keep this index's lists and number of probes: together, parts find at least what it
+        finds. Compressed vectors are compressed again.
+        """
+        known = [name for name in ids if name in self._slots]
+        slots = np.array([self._slots[name] for name in known], np.int64)
+        other = type(self)(self.config)
+        if self._codes is not None:
+            other.add(known, self._codes[slots])
+            return other
+        other._ids, other._slots = known, {name: slot for slot, name in enumerate(known)}
+        other._vectors, other._longest = self._vectors[slots], self._longest
+        other._trained_on, other._required_probes = self._trained_on, self._required_probes
+        if self._lists is not None:
+            other._lists = faiss.clone_index(self._lists)
+            other._lists.reset()
+            other._lists.add_with_ids(other._vectors, np.arange(len(known), dtype=np.int64))
+        return other
+
     def save(self, uri: str) -> None:
         """Write the index as a folder: ids, and float32 vectors and lists, or codes in their lists."""
         blobs: dict[str, bytes] = {}

@@ -180,6 +180,10 @@ class GrowableColumns:
         """Return the code of each name in a coded column."""
         return self._names[name].codes
 
+    def names(self, name: str) -> Sequence[str]:
+        """Return the names by code in a coded column."""
+        return self._names[name].names
+
     def column(self, name: str, count: int) -> npt.NDArray[Any]:
         """Return the first `count` rows of a column as a view."""
         return self._arrays[name][:count]

@@ -228,7 +228,8 @@ class LiveCatalog(Generic[T]):
     def _catch_up(self, state: FollowedState[T]) -> FollowedState[T]:
         bundle = state.bundle
         revision, changed = self.journal.changed_since(state.revision)
-        cut = self.journal.cut_of(bundle.version, bundle.made_at, bundle.rows.__contains__)
+        cut = self.journal.cut_of(bundle.version, bundle.made_at, bundle.has)
+        changed = {name: registers for name, registers in changed.items() if bundle.owns(name)}
         return FollowedState(_with_each(state.value, _resolve_each(changed, bundle, cut)), bundle, revision)
 
     def _compact(self, force: bool) -> bool:

@@ -1,20 +1,20 @@
 """Snapshots of the catalog: a bundle's videos with the changes since."""
 
-from collections import defaultdict
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
+import numpy.typing as npt
 
 from vrec.core.pauses import pause_if_due
-from vrec.core.schema import VIDEOS, conform
-from vrec.core.types import CatalogContent
 from vrec.ranking.features.video_counts import Doubles
 from vrec.ranking.reranking.catalog import CatalogArrays, Floats, RowIndices, ShopperContext, normalize_tag
 from vrec.ranking.reranking.eligibility_rules import EligibilityRulesConfig, age_limited_tags
+from vrec.serving.catalog.bundle_view import BundleCatalogView
 from vrec.serving.catalog.columns import FilterColumns, GrowableColumns, Mask, OverlayMapping, zero_counts
+from vrec.serving.catalog.pool import VideoPool, by_value_and_id
 from vrec.serving.catalog.updates import changed_videos, changes_to_content
 from vrec.serving.messages import BooleanFilter, CatalogChange, FilterExpression, RequestFilters
 
@@ -31,64 +31,6 @@ COMPARISONS: Mapping[str, Callable[[Floats, Sequence[Any]], Mask]] = {
 }
 """Comparison of a column of numbers with the values of an expression, by operator."""
 _NO_ROWS: RowIndices = np.empty(0, np.int64)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class BundleCatalogView:
-    """Unchanging view of the M videos of a bundle."""
-
-    videos: pa.Table
-    """VIDEOS, one row per video in row order."""
-    columns: FilterColumns
-    encoder: str | None
-    """Encoder of the vectors."""
-    popular: RowIndices
-    """(M,) all rows: the bundle's popular videos in their order, then the others, newest first."""
-    newest_first: RowIndices
-    """Rows of the videos with a publishing date, newest first."""
-    by_id: RowIndices
-    """(M,) all rows, by ascending video id."""
-    rows_by_tag: Mapping[str, RowIndices]
-    """Rows by normalized tag."""
-    by_creator: RowIndices
-    """(M,) all rows, by ascending code of the creator."""
-    creators: RowIndices
-    """(M,) their codes, ascending."""
-    other_domains: tuple[str, ...] = ()
-    """Domains whose videos are in no list."""
-
-    @classmethod
-    def from_content(cls, content: CatalogContent, encoder: str | None, popular: Sequence[str]) -> Self:
-        """Build the view of a bundle.
-
-        Raises:
-            RankError: VIDEOS is missing, a video has several rows, or a vector is not finite.
-            SchemaError: A table has other columns.
-        """
-        columns = FilterColumns.from_content(content)
-        catalog, ids = columns.catalog, columns.catalog.video_ids
-        assert content.videos is not None
-        videos = conform(content.videos, VIDEOS, stage="serving", extra=True).combine_chunks()
-        by_date = np.argsort(-catalog.published_at, kind="stable")
-        by_creator = np.argsort(catalog.creator, kind="stable")
-        first = np.array([catalog.row_by_id[name] for name in popular if name in catalog.row_by_id], np.int64)
-        rest = by_date[~np.isin(by_date, first)]
-        rows_by_tag: dict[str, list[int]] = defaultdict(list)
-        for row, tags in enumerate(catalog.tags):
-            for tag in tags:
-                rows_by_tag[tag].append(row)
-        return cls(
-            videos,
-            columns,
-            encoder,
-            popular=np.concatenate([first, rest]),
-            newest_first=by_date[: np.count_nonzero(~np.isnan(catalog.published_at))],
-            by_id=np.array(sorted(range(len(ids)), key=lambda row: ids[row]), np.int64),
-            rows_by_tag={tag: np.array(rows, np.int64) for tag, rows in rows_by_tag.items()},
-            by_creator=by_creator,
-            creators=catalog.creator[by_creator].astype(np.int64),
-            other_domains=content.other_domains,
-        )
 
 
 class CatalogSnapshot:
@@ -154,6 +96,8 @@ class CatalogSnapshot:
         """Current rows of all videos: the popular ones first, those that the bundle does not have last."""
         pause_if_due()
         self._dated, self._dates = self._by_date(new)
+        self._changed_by_id: tuple[RowIndices, RowIndices] | None = None
+        """Changed rows by id, and the bundle's row before which each comes; None until they are needed."""
         pause_if_due()
 
     @classmethod
@@ -217,6 +161,14 @@ class CatalogSnapshot:
         columns = zip(self.view.videos.column_names, self.view.videos.columns, strict=True)
         return {name: column[row].as_py() for name, column in columns}
 
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Return a column of `GrowableColumns` as a view."""
+        return self._rows.column(name, self.count)
+
+    def names_of(self, name: str) -> Sequence[str]:
+        """Return the names by code in a coded column."""
+        return self._rows.names(name)
+
     def rows_of_creator(self, code: int) -> RowIndices:
         """Return the current rows of a creator's videos, by the creator's code."""
         view, creator = self.view, self.catalog.creator
@@ -224,6 +176,21 @@ class CatalogSnapshot:
         rows = view.by_creator[first:end]
         rows = rows[self.current_rows[rows] == rows]
         return np.concatenate([rows, self.changed[creator[self.changed] == code]])
+
+    def pool(self, mask: Mask | None) -> VideoPool:
+        """Return the videos inside a (N,) mask, None for all, in the order of their ids."""
+        rows = np.flatnonzero(self.listed if mask is None else mask)
+        if self._changed_by_id is None:
+            ids, bundled = self.catalog.video_ids, self.view.columns.catalog.video_ids
+            unsorted: list[int] = self.changed.tolist()
+            numbers = sorted(unsorted, key=ids.__getitem__)
+            places = [bisect_left(bundled, ids[row]) for row in numbers]
+            self._changed_by_id = np.array(numbers, np.int64), np.array(places, np.int64)
+        changed, places = self._changed_by_id
+        unchanged = rows[: np.searchsorted(rows, len(self.current_rows))]
+        if mask is not None:
+            changed, places = changed[mask[changed]], places[mask[changed]]
+        return VideoPool(unchanged, changed, np.searchsorted(unchanged, places) + np.arange(len(changed)))
 
     def filter_mask(self, filters: RequestFilters) -> Mask | None:
         """Return a (N,) mask of the videos that match a request's filters, or None without filters."""
@@ -385,7 +352,7 @@ class CatalogSnapshot:
         undated = np.isnan(dates) & is_new[self.changed]
         dates[undated] = self._rows.column("arrived", self.count)[self.changed[undated]]
         rows, dates = self.changed[~np.isnan(dates)], dates[~np.isnan(dates)]
-        order = np.argsort(-dates, kind="stable")
+        order = by_value_and_id(-dates, rows, self.catalog.video_ids)
         known = -bundled.published_at[unchanged]
         at = np.searchsorted(known, -dates[order])
         return np.insert(unchanged, at, rows[order]), np.insert(known, at, -dates[order])

@@ -30,6 +30,7 @@ from vrec.serving.deployments.conversations import ConversationOperations
 from vrec.serving.deployments.creators import CreatorOperations
 from vrec.serving.deployments.event_sender import EventSender
 from vrec.serving.deployments.experiment import ExperimentOperations
+from vrec.serving.deployments.following import check_running
 from vrec.serving.deployments.handles import DeploymentHandle, EncoderHandle, ProfilesHandle, RankingHandle
 from vrec.serving.deployments.learned_searches import LearnedSearches
 from vrec.serving.deployments.links import LinkOperations
@@ -213,9 +214,8 @@ class ApiDeployment(ShopperCalls):
                 await self._local_ranking.reconfigure(user_config)
         self.experiment.settings = experiment_settings(user_config, self._config)
         with contextlib.suppress(Exception):  # the refresh loop tries again, and answers say so until then
-            await await_reply(self._rules.follow(), READY_TIMEOUT_S)
-            await await_reply(self._streams.follow(), READY_TIMEOUT_S)
-            await await_reply(self.experiment.follow(), READY_TIMEOUT_S)
+            for one in (self._rules, self._streams, self.experiment):
+                await await_reply(one.follow(), READY_TIMEOUT_S)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
 
@@ -330,6 +330,10 @@ class ApiDeployment(ShopperCalls):
         with contextlib.suppress(Exception):  # the page of a service without ranking is wanted most
             refused = await self.refusal()
         return await asyncio.to_thread(service_state, self._live.served, refused)
+
+    async def check_health(self) -> None:
+        """Raise if changes are not followed any more."""
+        check_running(self._task)
 
     async def ready(self) -> ServiceReadiness:
         """See ServingBackend."""

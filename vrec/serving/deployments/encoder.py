@@ -161,6 +161,10 @@ class EncoderDeployment:
         """Return the version in service."""
         return self._served.version
 
+    async def check_health(self) -> None:
+        """Raise if the thread that embeds has ended; Serve then replaces the replica."""
+        self._thread.submit(str)
+
     def _load(self, uri: str) -> tuple[BundleCatalog, VideoEmbedder | None]:
         bundle = BundleCatalog.load(uri)
         loaded, before = self._served.loaded, self._served.bundle

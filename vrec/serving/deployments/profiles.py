@@ -32,6 +32,7 @@ from vrec.serving.arm_days import ArmDay
 from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
+from vrec.serving.deployments.following import check_running
 from vrec.serving.deployments.guarded_counts import GuardedCounts
 from vrec.serving.deployments.model_health import ModelHealthFollower
 from vrec.serving.deployments.own_store import open_own_store
@@ -208,6 +209,10 @@ class ProfilesDeployment(StoredShoppers):
     async def live_rates(self, streamers: Sequence[str]) -> NamedRates | None:
         """Return rates of streamers for the model of live streams; None if the bundle has none."""
         return None if self._rates is None else self._rates.counts.of(streamers)
+
+    async def check_health(self) -> None:
+        """Raise if changes are not followed any more."""
+        check_running(self._task)
 
     async def ready(self) -> str:
         """Return the version in service; raises StoreError if the store cannot be written now."""

@@ -16,6 +16,7 @@ from vrec.encoders.config import EmbedConfig
 from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
 from vrec.serving.catalog.clock import wall_clock_us
 from vrec.serving.deployments.content_cleaner import ContentCleaner
+from vrec.serving.deployments.following import check_running
 from vrec.serving.deployments.handles import ProfilesHandle
 from vrec.serving.deployments.replies import await_reply
 from vrec.serving.deployments.store_ends import ReadEnds
@@ -132,6 +133,10 @@ class StreamContentDeployment:
             self._embed = self._served.loaded
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._refresh_loop())
+
+    async def check_health(self) -> None:
+        """Raise if changes are not followed any more."""
+        check_running(self._task)
 
     async def close(self) -> None:
         """Stop following, and end the actors."""

@@ -53,6 +53,14 @@ class CatalogRanker:
         other._changed = add_ranker(self._changed, ids, updated)
         return other
 
+    def known(self, video_ids: Sequence[str]) -> ProfileRanker:
+        """Return a ranker that knows those of some videos that this one knows, as they are now."""
+        ranker = self._ranker.restricted_to(video_ids)
+        for changed in self._changed:
+            if not changed.ids.keys().isdisjoint(video_ids):
+                ranker = ranker.restricted_to(video_ids, changed.ranker)
+        return ranker
+
     def of_request(self, request: RankingRequest, rows: RowIndices) -> tuple[ProfileRanker, RankingRequest]:
         """Return the ranker that knows the videos of a request as they are now, and the request for it.
 

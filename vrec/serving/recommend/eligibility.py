@@ -78,10 +78,8 @@ class EligibilityFilter:
             most_streams: Maximum number of streams that pass, whatever order they are in; None for any. It
                 does not hold if the request wants streams alone.
         """
-        self.mask = snapshot.filter_mask(filters)
+        self.mask = request_mask(snapshot, filters, live)
         """(N,) mask of the videos that the request's filters let pass; None for all."""
-        if filters.streams != "any":
-            self.mask = _stream_mask(self.mask, snapshot, live, only=filters.streams == "only")
         self._snapshot, self._shopper, self._rules, self._at = snapshot, shopper, rules, at
         self._bans = [mask for _, mask in bans] + ([] if live.over is None else [live.over])
         self._names = (*RULES, *(f"{BANNED}:{name}" for name, _ in bans), OVER)
@@ -99,7 +97,10 @@ class EligibilityFilter:
         skipped uncounted."""
 
     def barred(self, video_ids: Sequence[str]) -> list[tuple[str, str]]:
-        """Return the ids of the videos excluded so far, each with its rule.
+        """Return the ids of the videos seen so far that a rule excluded, each with its rule, by id.
+
+        Videos that were checked together with others, and not needed, are not named: how many are checked at
+        once is a matter of speed.
 
         Args:
             video_ids: Videos of which those that the request's filters exclude are named too, as `filter`.
@@ -107,8 +108,8 @@ class EligibilityFilter:
         ids, rules, names = self._snapshot.catalog.video_ids, self._rule_by_row, self._names
         named: list[int] = self._snapshot.catalog.find(video_ids).tolist()
         filtered = [row for row in named if row >= 0 and self.mask is not None and not self.mask[row]]
-        found = [(ids[row], names[rule]) for row, rule in rules.items() if rule >= 0]
-        return [*((ids[row], "filter") for row in filtered), *found]
+        found = [(ids[row], names[rules[row]]) for row in self._seen if rules[row] >= 0]
+        return [*((ids[row], "filter") for row in filtered), *sorted(found)]
 
     def precheck(self, orders: Sequence[tuple[RowIndices, int]]) -> None:
         """Check the rows at the head of several orders together, which is faster than one by one.
@@ -116,7 +117,7 @@ class EligibilityFilter:
         Args:
             orders: Pairs of an order and the number of rows needed of it, as for `pick`; nothing is picked.
         """
-        firsts = [order[: _checked_at_once(need)] for order, need in orders if need > 0]
+        firsts = [order[: checked_at_once(need)] for order, need in orders if need > 0]
         if firsts and self.mask is None:
             self._check_rows(np.concatenate(firsts))
 
@@ -148,7 +149,7 @@ class EligibilityFilter:
 
     def pick(self, order: RowIndices, need: int) -> list[int]:
         """Return the first `need` (or fewer) eligible rows of an order that no earlier call has seen."""
-        size = _checked_at_once(need)
+        size = checked_at_once(need)
         picked = self._allowed(order[:size], need)
         rest = order[size:]
         if len(picked) < need and len(rest):
@@ -198,8 +199,17 @@ class EligibilityFilter:
         return allowed
 
 
-def _checked_at_once(need: int) -> int:
+def checked_at_once(need: int) -> int:
+    """Return the number of videos at the head of an order that are checked together, for `need` picks."""
     return max(MIN_CHECKED, need + need // 4)
+
+
+def request_mask(snapshot: CatalogSnapshot, filters: RequestFilters, live: LiveStreams) -> Mask | None:
+    """Return the (N,) mask of the videos that a request's filters let pass; None for all."""
+    mask = snapshot.filter_mask(filters)
+    if filters.streams != "any":
+        mask = _stream_mask(mask, snapshot, live, only=filters.streams == "only")
+    return mask
 
 
 def _stream_mask(mask: Mask | None, snapshot: CatalogSnapshot, live: LiveStreams, *, only: bool) -> Mask:

@@ -12,21 +12,20 @@ from vrec.config.serve import ServeConfig
 from vrec.core.pauses import pause_if_due
 from vrec.core.types import Vectors
 from vrec.profiles.profile import Profile
-from vrec.ranking.features.arrays import RankerPredictions, RankingRequest, RequestContext
 from vrec.ranking.features.video_counts import Doubles
-from vrec.ranking.network_ranker import NetworkRanker
 from vrec.ranking.reranking.catalog import RowIndices, ShopperContext
 from vrec.ranking.reranking.utility import utility
 from vrec.retrieval.live.online import OnlineLiveModel
+from vrec.serving.catalog.bundle_view import BundleCatalogView
 from vrec.serving.catalog.columns import Mask
-from vrec.serving.catalog.snapshot import BundleCatalogView, CatalogSnapshot
+from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.messages import CatalogChange, ListResult, RecommendQuery, RequestFilters
 from vrec.serving.recommend.candidates import CandidateSources
 from vrec.serving.recommend.catalog_ranker import CatalogRanker
 from vrec.serving.recommend.eligibility import EligibilityFilter, shopper_context
 from vrec.serving.recommend.explanation import source_scores
-from vrec.serving.recommend.first_pass import best_candidates
 from vrec.serving.recommend.live import ScoreStreams, popular_order, stream_relevance
+from vrec.serving.recommend.predictions import ChosenCandidates, predict, with_valid_taste
 from vrec.serving.recommend.response import (
     RankedCandidates,
     popular_items,
@@ -149,8 +148,15 @@ class RecommendEngine:
         predictions too. A taste vector of another length than the bundle's vectors, or with a value that is
         not finite, counts as none.
         """
+        chosen = self.choose(query, user, book, streams=streams)
+        return self.rank(chosen, streams=streams, score_streams=score_streams)
+
+    def choose(
+        self, query: RecommendQuery, user: Profile, book: RuleBook, *, streams: StreamBook
+    ) -> ChosenCandidates:
+        """Return the candidates for a list, before any prediction."""
         timer = StageTimer()
-        user, catalog = self._with_valid_taste(user), self._snapshot.catalog
+        user = with_valid_taste(user, self._snapshot.catalog.vectors.shape[1])
         shopper = shopper_context(user, query.filters, query.age)
         rules = self._rules.compiled(book, self._snapshot).for_list(query.surface, query.filters, query.at)
         live = self._streams.compiled(streams, self._snapshot).live(query.at)
@@ -159,36 +165,54 @@ class RecommendEngine:
             query.surface, query.filters, shopper, query.at, rules=rules, live=live, most_streams=most
         )
         picks, picked = self._candidates(query, user, eligible, live)
-        arrange = reranked_items if query.order == "ranked" else popular_items
-        rows, sources = self._with_rules(
-            picks, picked, query, rules, eligible, by_id=arrange is reranked_items
-        )
+        rows, sources = self._with_rules(picks, picked, query, rules, eligible, by_id=query.order == "ranked")
         timer.lap("candidates")
-        found = len(rows)
+        return ChosenCandidates(query, user, shopper, rules, live, eligible, rows, sources, timer)
+
+    def rank(
+        self, chosen: ChosenCandidates, *, streams: StreamBook, score_streams: ScoreStreams | None = None
+    ) -> ListResult:
+        """Return the list of candidates."""
+        query, user, rules, timer = chosen.query, chosen.user, chosen.rules, chosen.timer
+        catalog, arrange = self._snapshot.catalog, reranked_items
+        if query.order != "ranked":
+            arrange = popular_items
         only_streams = query.filters.streams == "only"
         named = query.candidates is not None or arrange is popular_items
         scores_all = named or only_streams or rules.places
-        most = None if scores_all else self._config.candidates.ranked
-        rows, sources, predictions = self._predict(
-            query, user, rows, sources, streams=streams, most=most, timer=timer
+        counts = self._streams.compiled(streams, self._snapshot).with_priors(
+            chosen.rows, self._snapshot.video_counts[chosen.rows]
         )
-        popularity = self._bundle.popularity
-        placements = rules.placements(query, self._snapshot, rows)
+        most = None if scores_all else self._config.candidates.ranked
+        weights = self._config.rerank.utility
+        rows, sources, predictions = predict(
+            chosen, counts, self._snapshot, self._ranker, most=most, config=weights
+        )
         relevance = None
         if only_streams:
-            expected = utility(predictions, catalog.price[rows], query.surface, self._config.rerank.utility)
-            score = score_streams
-            relevance = stream_relevance(self._snapshot, live, user, rows, expected, score=score)
+            expected = utility(predictions, catalog.price[rows], query.surface, weights)
+            relevance = stream_relevance(
+                self._snapshot, chosen.live, user, rows, expected, score=score_streams
+            )
         candidates = RankedCandidates(
-            query, shopper, catalog, rows, predictions, sources, popularity, rules, placements, relevance
+            query,
+            chosen.shopper,
+            catalog,
+            rows,
+            predictions,
+            sources,
+            self._bundle.popularity,
+            rules,
+            rules.placements(query, self._snapshot, rows),
+            relevance,
         )
         items = arrange(candidates, self._config.rerank)
         if not self._bundle.ranker.predicts:
             items = tuple(replace(item, p_click=0.0) for item in items)
         timer.lap("rerank")
-        unknown = unknown_videos(query, catalog.row_by_id)
-        result = ListResult(items, self.version, (), found, dict(eligible.excluded), timer.spent_ms, unknown)
-        return self._explained(result, query, user, eligible) if query.explain else result
+        unknown, excluded = unknown_videos(query, catalog.row_by_id), dict(chosen.eligible.excluded)
+        result = ListResult(items, self.version, (), len(chosen.rows), excluded, timer.spent_ms, unknown)
+        return self._explained(result, query, user, chosen.eligible) if query.explain else result
 
     def allowed(
         self,
@@ -338,63 +362,3 @@ class RecommendEngine:
         rows: list[int] = self._snapshot.catalog.find([item.video_id for item in result.items]).tolist()
         scores = source_scores(query, user, rows, self._snapshot, self._sources)
         return replace(result, scores=tuple(scores), barred=tuple(eligible.barred(query.candidates or ())))
-
-    def _with_valid_taste(self, user: Profile) -> Profile:
-        dim = self._snapshot.catalog.vectors.shape[1]
-        if user.vector is None or (len(user.vector) == dim and np.isfinite(user.vector).all()):
-            return user
-        return replace(user, vector=None)
-
-    def _predict(
-        self,
-        query: RecommendQuery,
-        user: Profile,
-        rows: RowIndices,
-        sources: list[str],
-        *,
-        streams: StreamBook,
-        most: int | None,
-        timer: StageTimer,
-    ) -> tuple[RowIndices, list[str], RankerPredictions]:
-        """Return the ranker's predictions for candidates.
-
-        Args:
-            query: The request.
-            user: The shopper's profile.
-            rows: (N,) rows of the candidates.
-            sources: Their sources.
-            streams: Streams of the shop.
-            most: Number of candidates to predict for, at least twice the length of the list; None for all.
-            timer: Timer of the stages.
-
-        Returns:
-            Rows and sources of the candidates that predictions are for, and the predictions.
-        """
-        names = self._snapshot.catalog.video_ids
-        row_list: list[int] = rows.tolist()
-        ids = tuple(names[row] for row in row_list)
-        counts = self._streams.compiled(streams, self._snapshot).with_priors(
-            rows, self._snapshot.video_counts[rows]
-        )
-        request = RankingRequest(user, RequestContext(query.at, query.surface), ids, counts)
-        ranker, request = self._ranker.of_request(request, rows)
-        if not isinstance(ranker, NetworkRanker):
-            predictions = ranker.predict_requests([request])
-        else:
-            features = ranker.builder.build([request])
-            timer.lap("features")
-            most = len(rows) if most is None else max(most, 2 * query.k)
-            if len(rows) > most and (rough := ranker.predict_roughly(features)) is not None:
-                chosen = best_candidates(
-                    rough,
-                    self._snapshot.catalog.price[rows],
-                    sources,
-                    most,
-                    surface=query.surface,
-                    config=self._config.rerank.utility,
-                )
-                rows, sources = rows[chosen], [sources[place] for place in chosen.tolist()]
-                features = features.take(chosen)
-            predictions = ranker.predict(features)
-        timer.lap("ranker")
-        return rows, sources, predictions

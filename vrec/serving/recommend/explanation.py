@@ -27,11 +27,11 @@ def source_scores(
     seeds = dict.fromkeys((*query.seeds, *query.cart), 1.0)
     by_neighbors = {"cf": dict(liked_weights(query, user, sources.config)), "seed": seeds}
     ids, taste = snapshot.catalog.video_ids, taste_vector(user)
-    place = {int(row): place for place, row in enumerate(snapshot.popular, start=1)}
+    places = sources.popular_places(snapshot, rows)
     found: list[dict[str, float]] = []
-    for row in rows:
+    for row, place in zip(rows, places, strict=True):
         scores = {
-            source: _similarity(weights, ids[row], sources)
+            source: sources.similarity(weights, ids[row])
             for source, weights in by_neighbors.items()
             if weights
         }
@@ -39,16 +39,5 @@ def source_scores(
         vector = snapshot.catalog.vectors[row]
         if taste is not None and vector.any():
             scores["content"] = float(np.dot(vector, taste))
-        found.append(scores | {"popular": 1 / place[row]})
+        found.append(scores | {"popular": 1 / place})
     return found
-
-
-def _similarity(weights: dict[str, float], video_id: str, sources: CandidateSources) -> float:
-    """Return the sum over videos of weight times similarity to another video."""
-    neighbors = sources.neighbors
-    target, total = neighbors.position.get(video_id, -1), 0.0
-    for name, weight in weights.items():
-        position = neighbors.position.get(name)
-        if position is not None and target >= 0:
-            total += weight * float(neighbors.scores[position][neighbors.indices[position] == target].sum())
-    return total

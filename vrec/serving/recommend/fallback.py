@@ -12,9 +12,10 @@ from vrec.ranking.reranking.catalog import RowIndices, ShopperContext
 from vrec.ranking.reranking.eligibility_rules import barring_rules, minimum_age
 from vrec.ranking.reranking.placements import Placements, place_in_order
 from vrec.ranking.reranking.reasons import find_reasons
+from vrec.serving.catalog.bundle_view import BundleCatalogView
 from vrec.serving.catalog.columns import Mask
 from vrec.serving.catalog.listing import CatalogQuery, list_rows
-from vrec.serving.catalog.snapshot import BundleCatalogView, CatalogSnapshot
+from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.creators.figures import CreatorFigures
 from vrec.serving.creators.table import CreatorTable
 from vrec.serving.messages import (

@@ -1,13 +1,13 @@
 """Text search by words (BM25) and by meaning (text vectors)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
 
 from vrec.bundle.bm25 import Bm25Index
-from vrec.bundle.growing_bm25 import GrowingBm25
+from vrec.bundle.growing_bm25 import GrowingBm25, WordCounts
 from vrec.core.types import Vectors
 from vrec.profiles.update import embedding_matrix
 from vrec.ranking.reranking.catalog import RowIndices
@@ -15,7 +15,11 @@ from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.catalog.updates import change_vector, changed_videos
 from vrec.serving.messages import CatalogChange, ListItem, unranked_item
 from vrec.serving.recommend.eligibility import EligibilityFilter
+from vrec.serving.recommend.exact_scores import Scores, best_first, pair_scores
 from vrec.serving.recommend.rank_fusion import fuse_ranks, fusion_depth
+
+DEEPER = 8
+"""Factor on the number of matches when too few of them are eligible."""
 
 
 class TextSearch:
@@ -79,39 +83,62 @@ class TextSearch:
             Items with the source `search:words`, `search:meaning` or `search:both`; none if nothing matches.
         """
         depth = fusion_depth(k)
+
         orders = {
-            "words": self._by_words(text, depth, snapshot, eligible),
-            "words-new": self._by_new_words(text, depth, snapshot, eligible),
+            "words": _pick_deeper(
+                lambda limit: self.scored_words(text, limit, snapshot), depth, eligible, self.word_videos
+            ),
+            "words-new": _pick_deeper(
+                lambda limit: self.scored_new_words(text, limit, snapshot), depth, eligible, None
+            ),
         }
-        if vector is not None and vector.size == self._vectors.shape[1] and np.isfinite(vector).all():
-            orders["meaning"] = eligible.pick_independently(self._by_meaning(vector.ravel(), snapshot), depth)
+        if (meaning := self.scored_by_meaning(vector, snapshot)) is not None:
+            orders["meaning"] = eligible.pick_independently(meaning[0], depth)
         return fuse_ranks(orders, k, "search", snapshot)
 
-    def _by_words(
-        self, text: str, depth: int, snapshot: CatalogSnapshot, eligible: EligibilityFilter
-    ) -> list[int]:
-        limit, size = depth, len(self._words)
-        while True:
-            results = self._words.search(text, limit)
-            ids = [name for name, _ in results if name not in snapshot.changed_rows]
-            rows = eligible.pick_independently(snapshot.catalog.find(ids), depth)
-            if len(rows) >= depth or len(results) < limit or limit >= size:
-                return rows
-            limit *= 8
+    @property
+    def word_videos(self) -> int:
+        """Number of videos in the bundle's BM25 index."""
+        return len(self._words)
 
-    def _by_new_words(
-        self, text: str, depth: int, snapshot: CatalogSnapshot, eligible: EligibilityFilter
-    ) -> list[int]:
-        limit = depth
-        while True:
-            results = self._new_words.search(text, limit)
-            rows = eligible.pick_independently(snapshot.catalog.find([name for name, _ in results]), depth)
-            if len(rows) >= depth or len(results) < limit:
-                return rows
-            limit *= 8
+    def new_word_counts(self, text: str) -> WordCounts:
+        """Return the counts of a text's words in changed videos."""
+        return self._new_words.counts(text)
 
-    def _by_meaning(self, vector: Vectors, snapshot: CatalogSnapshot) -> RowIndices:
-        """Return the rows of the videos whose text is similar enough to the vector, best first."""
+    def scored_words(self, text: str, limit: int, snapshot: CatalogSnapshot) -> tuple[RowIndices, Scores]:
+        """Return the rows of the `limit` best matches among the bundle's videos, and their scores.
+
+        A video that changed has row −1.
+        """
+        results, changed = self._words.search(text, limit), snapshot.changed_rows
+        rows = snapshot.catalog.find([name for name, _ in results])
+        rows[[name in changed for name, _ in results]] = -1
+        return rows, np.array([score for _, score in results], np.float32)
+
+    def scored_new_words(
+        self, text: str, limit: int, snapshot: CatalogSnapshot, counts: WordCounts | None = None
+    ) -> tuple[RowIndices, Scores]:
+        """Return the rows of the `limit` best matches among changed videos, and their scores.
+
+        Args:
+            text: Words of the search.
+            limit: Maximum number of rows.
+            snapshot: The catalog.
+            counts: Counts of a catalog that has more changed videos; None for those of these alone.
+        """
+        results = self._new_words.search(text, limit, counts)
+        rows = snapshot.catalog.find([name for name, _ in results])
+        return rows, np.array([score for _, score in results], np.float64)
+
+    def scored_by_meaning(
+        self, vector: Vectors | None, snapshot: CatalogSnapshot
+    ) -> tuple[RowIndices, Scores] | None:
+        """Return the rows of the videos whose text is similar enough to a vector, and their cosines.
+
+        None without a vector, or with one of another length or that is not finite.
+        """
+        if vector is None or vector.size != self._vectors.shape[1] or not np.isfinite(vector).all():
+            return None
         # A video that changed without a new vector keeps the bundle's.
         replaced = set(self._new_ids)
         rows = np.array(
@@ -119,10 +146,38 @@ class TextSearch:
             np.int64,
         )
         rows = np.concatenate([rows, snapshot.catalog.find(self._new_ids)])
-        scores = np.concatenate([self._vectors @ vector, self._new_vectors @ vector])
-        matching = (rows >= 0) & (scores > 0) & (scores >= self._min_similarity)
+        vectors, query = np.concatenate([self._vectors, self._new_vectors]), vector.ravel()
+        # By rounded products first, with a margin for their error.
+        slack = np.float32(2 * len(query) * 2.0**-23 * np.linalg.norm(query))
+        near = (rows >= 0) & (vectors @ query >= max(0.0, self._min_similarity) - slack)
+        rows, scores = rows[near], pair_scores(vectors[near], query)
+        matching = (scores > 0) & (scores >= self._min_similarity)
         rows, scores = rows[matching], scores[matching]
-        return rows[np.lexsort((rows, -scores))]
+        order = best_first(scores, rows, snapshot.catalog.video_ids)
+        return rows[order], scores[order]
+
+
+def _pick_deeper(
+    best: Callable[[int], tuple[RowIndices, Scores]],
+    depth: int,
+    eligible: EligibilityFilter,
+    size: int | None,
+) -> list[int]:
+    """Return the first `depth` eligible rows of a search, which is repeated for more until there are as many.
+
+    Args:
+        best: Function from a number of matches to the rows of the best, −1 for none, and their scores.
+        depth: Number of rows needed.
+        eligible: The filter of the request.
+        size: Number of videos that are searched; None if it is not known.
+    """
+    limit = depth
+    while True:
+        found, _ = best(limit)
+        rows = eligible.pick_independently(found[found >= 0], depth)
+        if len(rows) >= depth or len(found) < limit or (size is not None and limit >= size):
+            return rows
+        limit *= DEEPER
 
 
 def popular_suggestions(

@@ -1,14 +1,11 @@
 """Candidates that a request names itself: a list to rank, or videos to complement."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from vrec.core.types import Vectors
-from vrec.ranking.reranking.catalog import RowIndices
 from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.messages import RecommendQuery
-from vrec.serving.recommend.candidates import CandidateSources, content_candidates, neighbor_candidates
+from vrec.serving.recommend.candidates import CandidateSources
 from vrec.serving.recommend.eligibility import EligibilityFilter
 from vrec.serving.recommend.rank_fusion import RANK_CONSTANT, fusion_depth
 
@@ -42,11 +39,11 @@ def seeded_candidates(
     """
     need = max(MIN_SEEDED, SEEDED_PER_ITEM * query.k)
     names = (*query.seeds, *query.cart)
-    orders = {"cf": neighbor_candidates(snapshot, sources.neighbors, names, [1.0] * len(names))}
-    vector = _mean_vector(snapshot, query.seeds)
+    orders = {"cf": sources.by_neighbors(snapshot, names, [1.0] * len(names))}
+    vector = unit_mean(sources.vectors_of(snapshot, query.seeds))
     if vector is not None:
         depth = 2 * fusion_depth(need)
-        orders["content"] = content_candidates(snapshot, sources.index, vector, depth, eligible.mask)
+        orders["content"] = sources.by_content(snapshot, vector, depth, eligible.mask)
     scores: dict[int, float] = {}
     found: dict[int, set[str]] = {}
     for source, order in orders.items():
@@ -58,9 +55,8 @@ def seeded_candidates(
     return {row: f"seed:{'both' if len(found[row]) > 1 else next(iter(found[row]))}" for row in best}
 
 
-def _mean_vector(snapshot: CatalogSnapshot, video_ids: Sequence[str]) -> Vectors | None:
-    """Return the (dim,) unit mean of the vectors of videos; None if none of them has one."""
-    rows: RowIndices = snapshot.catalog.find(video_ids)
-    mean = snapshot.catalog.vectors[rows[rows >= 0]].sum(axis=0)
+def unit_mean(vectors: Vectors) -> Vectors | None:
+    """Return the (dim,) unit mean of (N, dim) vectors; None if it is zeros, or there are none."""
+    mean = vectors.sum(axis=0)
     norm = float(np.linalg.norm(mean)) if mean.size else 0.0
     return (mean / norm).astype(np.float32) if norm > 0 else None

@@ -3,7 +3,7 @@
 from vrec.serving.catalog.snapshot import CatalogSnapshot
 from vrec.serving.deployments.protocol import UnknownVideo
 from vrec.serving.messages import ListItem
-from vrec.serving.recommend.candidates import CandidateSources, content_candidates, neighbor_candidates
+from vrec.serving.recommend.candidates import CandidateSources
 from vrec.serving.recommend.eligibility import EligibilityFilter
 from vrec.serving.recommend.rank_fusion import fuse_ranks, fusion_depth
 
@@ -32,14 +32,14 @@ def find_similar(
     if row is None:
         raise UnknownVideo(f"no video {video_id} is in the catalog")
     depth = fusion_depth(k)
-    orders = {"cf": neighbor_candidates(snapshot, sources.neighbors, [video_id], [1.0])}
+    orders = {"cf": sources.by_neighbors(snapshot, [video_id], [1.0])}
     vector = snapshot.catalog.vectors[row]
     if vector.any():
-        orders["content"] = content_candidates(snapshot, sources.index, vector, 2 * depth, eligible.mask)
+        orders["content"] = sources.by_content(snapshot, vector, 2 * depth, eligible.mask)
     allowed = {
         name: eligible.pick_independently(order[order != row], depth) for name, order in orders.items()
     }
     # Nobody has watched a new video along with others, so that content stands for both.
     ids = snapshot.catalog.video_ids
-    without_neighbors = {row for row in allowed.get("content", ()) if not sources.neighbors.find(ids[row], 1)}
+    without_neighbors = {row for row in allowed.get("content", ()) if not sources.has_neighbors(ids[row])}
     return fuse_ranks(allowed, k, "similar", snapshot, without_neighbors)

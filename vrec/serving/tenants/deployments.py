@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from vrec.serving.deployments.handles import EncoderHandle, ProfilesHandle, Rank
 from vrec.serving.deployments.profiles import ProfilesDeployment
 from vrec.serving.deployments.protocol import BackendUnavailable
 from vrec.serving.deployments.ranking.deployment import RankingDeployment
+from vrec.serving.deployments.ranking.gathering import GatheringDeployment
 from vrec.serving.deployments.store_ends import SharedEnds, StoreEnds, read_ends
 from vrec.serving.deployments.stream_content import StreamContentDeployment
 from vrec.serving.http.app import TenantHttp
@@ -65,6 +66,7 @@ class RankingHost(TenantHost[RankingDeployment]):
         profiles: Any,
         encoder: EncoderHandle | None,
         multiplexed: Multiplexed = serve.multiplexed,
+        shards: Sequence[Any] = (),
     ) -> None:
         """Build the deployment.
 
@@ -73,8 +75,9 @@ class RankingHost(TenantHost[RankingDeployment]):
             profiles: Handle of a `ProfilesHost`.
             encoder: Handle of the encoder deployment; without one, search is by words alone.
             multiplexed: Serve's decorator of that name.
+            shards: Handles of the parts of the default tenant's catalog; none if it is whole here.
         """
-        self._profiles, self._encoder = profiles, encoder
+        self._profiles, self._encoder, self._shards = profiles, encoder, shards
         self._ends = SharedEnds(profiles.ends.remote, config.refresh_s / 2, config.apply_timeout_s)
         super().__init__(config)
         self._warm = WarmShops(self._load, config.warm_tenants, multiplexed)
@@ -83,6 +86,9 @@ class RankingHost(TenantHost[RankingDeployment]):
         """See TenantHost."""
         profiles = cast("ProfilesHandle", TenantHandle(self._profiles, tenant))
         ends = self._ends.reader(tenant)
+        if tenant == DEFAULT_TENANT and self._shards:
+            shop: Any = GatheringDeployment(config, profiles, self._encoder, self._shards, ends=ends)
+            return shop
         if tenant == DEFAULT_TENANT:
             return RankingDeployment(config, profiles, self._encoder, ends=ends)
         check = shared_encoder_check(lambda: self.default.served.bundle)

@@ -36,6 +36,10 @@ class TenantShop(Protocol):
         """Stop its tasks and close what it has open."""
         ...
 
+    async def check_health(self) -> None:
+        """Raise if it does not follow changes any more."""
+        ...
+
 
 S = TypeVar("S", bound=TenantShop)
 H = TypeVar("H", bound="type[TenantHost[Any]]")
@@ -91,6 +95,11 @@ class TenantHost(ABC, Generic[S]):
         """Return why tenants' shops are not in service with their bundles, and the fix, by tenant."""
         earlier = {name: shop.served.refusal for name, shop in self._shops.items()}
         return {name: why for name, why in earlier.items() if why is not None} | self.refused_tenants
+
+    async def check_health(self) -> None:
+        """Raise if a shop does not follow changes any more; Serve then replaces the replica."""
+        for shop in self.all_shops().values():
+            await shop.check_health()
 
     def all_shops(self) -> dict[str, S]:
         """Return the shops in service, by tenant, the default one's among them."""

@@ -23,6 +23,7 @@ from vrec.serving.budgets.cpu import measures_cpu
 from vrec.serving.bundle_swap import BundleCheck, ServedBundle, fixes_in_tracebacks
 from vrec.serving.catalog.facts import CurrentVideoFacts
 from vrec.serving.catalog.live import LiveCatalog
+from vrec.serving.deployments.following import check_running
 from vrec.serving.deployments.handles import EncoderHandle, ProfilesHandle
 from vrec.serving.deployments.live_scores import LiveScores
 from vrec.serving.deployments.loaded_bundle import LoadedBundle
@@ -232,6 +233,10 @@ class RankingDeployment(RankingMoments, RankingConversations):
             await asyncio.to_thread(self._reader.close)
         if self._assistant is not None:
             self._assistant.close()
+
+    async def check_health(self) -> None:
+        """Raise if changes are not followed any more."""
+        check_running(self._task)
 
     async def ready(self) -> str:
         """Return the version in service."""

@@ -1,0 +1,1 @@
+"""Catalog in shards: deployments that hold a part each, and calls to them."""
