@@ -392,8 +392,9 @@ def built(monkeypatch):
         def __init__(self, options):
             self.name, self.options = options.pop("name"), options
 
-        def bind(self, *args):
+        def bind(self, *args, shards=None):
             found[self.name] = self.options, args
+            self.shards = shards
             return self
 
     fake = SimpleNamespace(
@@ -431,6 +432,17 @@ def test_each_deployment_has_its_replicas_and_resources(built):
     for options, _ in found.values():
         assert (options["health_check_period_s"], options["graceful_shutdown_timeout_s"]) == (1.0, 3.0)
     assert DRAIN_TIMEOUT_S + app_module.STOP_TIMEOUT_S < 10
+
+
+def test_each_part_of_the_catalog_has_a_deployment_of_as_many_replicas_as_there_are_copies(built):
+    found = built(shards=2, shard_copies=3, shard_cpus=0.2)
+    ranking = found["Api"][1][1]
+    assert [one.name for one in ranking.shards] == ["CatalogShard0", "CatalogShard1"]
+    for number, one in enumerate(ranking.shards):
+        options, args = found[one.name]
+        assert (options["num_replicas"], options["ray_actor_options"]["num_cpus"]) == (3, 0.2)
+        assert args[2] == number
+    assert built(shards=0)["Api"][1][1].shards == []
 
 
 def test_without_ranking_replicas_the_http_replicas_have_their_cpus(built):
