@@ -18,6 +18,12 @@ from vrec.serving.batches.folder import LOST_AFTER_S, BatchFolder, UnknownBatch
 BATCHES = "/v1/batches"
 
 
+@pytest.fixture(autouse=True)
+def without_ray(monkeypatch):
+    """Tests of another file may have left this process connected to a cluster, which would run the batches."""
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+
+
 async def finished(send, batch_id):
     for _ in range(600):
         state = (await send("GET", f"{BATCHES}/{batch_id}")).json
