@@ -20,7 +20,7 @@ BATCHES = "/v1/batches"
 
 @pytest.fixture(autouse=True)
 def without_ray(monkeypatch):
-    """Tests of another file may have left this process connected to a cluster, which would run the batches."""
+    """Tests of another file may have left this process connected to a cluster, which would run them."""
     monkeypatch.setattr("ray.is_initialized", lambda: False)
 
 
