@@ -157,8 +157,7 @@ CORE = (
     "tests/serving/http/test_whole.py",
 )
 """The slow tests that `make test` runs, unless they are marked: the commands, the service, the page and the
-clients end to end. The other slow ones, which take longer than these and the fast ones together, are for
-`make test-all`."""
+clients end to end. The other slow ones are for `make test-all`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
